@@ -1,3 +1,40 @@
-//! Project chores.
+//! Project chores, run as `cargo xtask <chore>`.
+//!
+//! A chore is something that the project needs and no user does. Each has a file of its own; this
+//! one only chooses between them and turns an error into an exit code.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod house;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Kinora's project chores")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Hold the tree against the house rules: who may use whom, where unsafe stands, how files begin
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().chore {
+        Chore::Tidy => tidy::run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("xtask: {error:#}\n"),
+            );
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,427 @@
+//! The variant a file needs, and the ffmpeg command an operator can paste to make it.
+//!
+//! Only the flags needed: what can be copied is copied, the picture is scaled only when larger
+//! than the target, the rate lowered only when faster. The output is an MP4 beside the input,
+//! playable while it arrives (`+faststart`) and with HEVC tagged `hvc1`, the one tag that Apple
+//! players take. Quoting follows POSIX.1-2017, Shell Command Language, 2.2.2 (single quotes).
+//! Running anything is left to others.
+
+use crate::facts::Video;
+use crate::verdict::{self, Reason, Variant};
+use crate::{Board, Facts, Rate, Target};
+
+/// Audio that FFmpeg 5.1 and later copy into MP4 and players find there.
+const COPIED_AUDIO: [&str; 7] = ["aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"];
+
+/// Subtitles that ffmpeg turns into MP4's own text (`mov_text`) without being asked.
+const TEXT_SUBTITLES: [&str; 6] = ["subrip", "ass", "ssa", "mov_text", "webvtt", "text"];
+
+/// Demuxers that give packets without presentation times, which MP4 cannot be written from.
+const CONTAINERS_WITHOUT_PTS: [&str; 3] = ["avi", "h264", "hevc"];
+
+/// Transfer characteristics of high dynamic range: PQ and HLG (ITU-R BT.2100).
+const HDR_TRANSFERS: [&str; 2] = ["smpte2084", "arib-std-b67"];
+
+/// BT.2100 to BT.709 through linear light in BT.709 primaries. 100 nits is where SDR white lies.
+const TONE_MAP: &str = "zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,\
+    tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv,format=yuv420p";
+
+/// Neither the decoders in the table nor libx265 take a side shorter than one 16-pixel block.
+const SHORTEST_SIDE: u32 = 16;
+
+/// The longest file name that common file systems take, in bytes.
+const NAME_MAX: usize = 255;
+
+/// What makes a file play.
+pub(crate) struct Plan {
+    pub(crate) variant: Variant,
+    pub(crate) command: String,
+}
+
+/// Plans the variant of a file that does not play. `copy_video` says that the video stream
+/// itself is within a decode row, so that only what surrounds it is wrong.
+pub(crate) fn plan(
+    facts: &Facts,
+    video: &Video,
+    board: &Board,
+    copy_video: bool,
+    file_name: &str,
+) -> Result<Plan, Reason> {
+    let (width, height) = video.size().ok_or(Reason::UnknownSize)?;
+    // FFmpeg names what it cannot decode, but what has no name it cannot even copy.
+    let codec = video.codec.clone().ok_or(Reason::Codec {
+        found: None,
+        decodes: Vec::new(),
+    })?;
+    let variant = if copy_video {
+        Variant {
+            codec,
+            width,
+            height,
+            fps: video.fps,
+            copied: true,
+        }
+    } else {
+        encoded(video, (width, height), board)?
+    };
+    let words = words(facts, video, &variant, board, file_name);
+    let command = words
+        .iter()
+        .map(|word| quote(word))
+        .collect::<Vec<_>>()
+        .join(" ");
+    Ok(Plan { variant, command })
+}
+
+/// One word of a POSIX shell's command line that means exactly `text`.
+pub fn quote(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_./-+=:,@%".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    // Within single quotes nothing is special but the single quote itself.
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The encoded variant: no larger and no faster than the target, and never larger or faster
+/// than the source.
+fn encoded(video: &Video, (width, height): (u32, u32), board: &Board) -> Result<Variant, Reason> {
+    let target = &board.target;
+    // ffmpeg turns the picture upright when it encodes.
+    let upright = if video.is_turned() {
+        (height, width)
+    } else {
+        (width, height)
+    };
+    let (fitted_width, fitted_height) = fit(upright, boxed(upright, board));
+    if fitted_width.min(fitted_height) < SHORTEST_SIDE {
+        return Err(Reason::TooThin { width, height });
+    }
+    Ok(Variant {
+        codec: target.codec.clone(),
+        width: fitted_width,
+        height: fitted_height,
+        fps: video.fps.map(|fps| lowered(fps, target.fps)),
+        copied: false,
+    })
+}
+
+/// The target's box, on its side for a standing picture where the board decodes that.
+fn boxed((width, height): (u32, u32), board: &Board) -> (u32, u32) {
+    let Target {
+        width: box_width,
+        height: box_height,
+        ..
+    } = board.target;
+    if board.takes_turned_target() && (height > width) != (box_height > box_width) {
+        (box_height, box_width)
+    } else {
+        (box_width, box_height)
+    }
+}
+
+/// The largest even size of the same shape within the box, never larger than the source. 4:2:0
+/// has one chroma sample for two columns and two lines, so odd sides cannot be encoded.
+fn fit((width, height): (u32, u32), (box_width, box_height): (u32, u32)) -> (u32, u32) {
+    let even = |side: u32| side & !1;
+    let (box_width, box_height) = (even(box_width), even(box_height));
+    if width <= box_width && height <= box_height {
+        return (even(width), even(height));
+    }
+    let [w, h, bw, bh] = [width, height, box_width, box_height].map(u64::from);
+    // The nearest even number to `part` of `whole`; within the box, for its sides are even.
+    let nearest =
+        |part: u64, whole: u64| u32::try_from((part + whole) / (2 * whole) * 2).unwrap_or(u32::MAX);
+    if w * bh >= h * bw {
+        (box_width, nearest(h * bw, w))
+    } else {
+        (nearest(w * bh, h), box_height)
+    }
+}
+
+/// A rate within `limit`: the source's own where it is, else a whole fraction of it where that
+/// is near the limit (59.94 becomes 29.97, 50 becomes 25: every nth picture, no judder), else
+/// the limit.
+fn lowered(fps: Rate, limit: Rate) -> Rate {
+    if fps <= limit {
+        return fps;
+    }
+    let stepped = fps.divided_by(fps.steps_down_to(limit));
+    stepped
+        .filter(|stepped| *stepped <= limit && stepped.is_near(limit))
+        .unwrap_or(limit)
+}
+
+/// The command's words, unquoted.
+fn words(
+    facts: &Facts,
+    video: &Video,
+    variant: &Variant,
+    board: &Board,
+    file_name: &str,
+) -> Vec<String> {
+    let mut words: Vec<String> = vec!["ffmpeg".to_owned()];
+    let mut push = |more: &[&str]| words.extend(more.iter().map(|&word| word.to_owned()));
+    let input = as_file(file_name);
+
+    if variant.copied && has_no_pts(facts) {
+        push(&["-fflags", "+genpts"]);
+    }
+    push(&["-i", &input]);
+    for stream in streams(facts) {
+        push(&["-map", &stream]);
+    }
+    let sound = sound(facts);
+    if sound == Sound::Silent {
+        push(&["-an"]);
+    }
+    let drop_subtitles = !facts.subtitles.iter().all(|subtitle| {
+        subtitle
+            .codec
+            .as_deref()
+            .is_some_and(|codec| TEXT_SUBTITLES.contains(&codec))
+    });
+    if drop_subtitles {
+        push(&["-sn"]);
+    }
+    if variant.copied {
+        // `-c copy` would copy text subtitles too, and MP4 takes none but its own.
+        let everything = sound != Sound::Encoded && (facts.subtitles.is_empty() || drop_subtitles);
+        push(if everything {
+            &["-c", "copy"]
+        } else {
+            &["-c:v", "copy"]
+        });
+        match sound {
+            Sound::Encoded => push(&["-c:a", "aac"]),
+            Sound::Copied if !everything => push(&["-c:a", "copy"]),
+            _ => {}
+        }
+    } else {
+        encode_words(video, variant, board)
+            .iter()
+            .for_each(|word| push(&[word]));
+        match sound {
+            Sound::Encoded => push(&["-c:a", "aac"]),
+            Sound::Copied => push(&["-c:a", "copy"]),
+            Sound::None | Sound::Silent => {}
+        }
+    }
+    if variant.codec == "hevc" {
+        push(&["-tag:v", "hvc1"]);
+    }
+    push(&[
+        "-movflags",
+        "+faststart",
+        &output_name(&input, variant, &board.target),
+    ]);
+    words
+}
+
+/// Filters and encoder of an encoded variant.
+fn encode_words(video: &Video, variant: &Variant, board: &Board) -> Vec<String> {
+    let mut words = Vec::new();
+    let pixels = pixels(video, board);
+    let filters = filters(video, variant, pixels);
+    if !filters.is_empty() {
+        words.extend(["-vf".to_owned(), filters.join(",")]);
+    }
+    match (video.fps, variant.fps) {
+        (Some(source), Some(fps)) if fps < source => {
+            words.extend(["-r".to_owned(), plain_rate(fps)])
+        }
+        // Of an unknown rate only the upper end can be set.
+        (None, _) => words.extend(["-fpsmax".to_owned(), plain_rate(board.target.fps)]),
+        _ => {}
+    }
+    let encoder = if variant.codec == "hevc" {
+        "libx265"
+    } else {
+        "libx264"
+    };
+    words.extend(["-c:v", encoder, "-preset", "superfast"].map(str::to_owned));
+    if let Pixels::Converted(format) = pixels {
+        words.extend(["-pix_fmt", format].map(str::to_owned));
+    }
+    words
+}
+
+fn filters(video: &Video, variant: &Variant, pixels: Pixels) -> Vec<String> {
+    let mut filters = Vec::new();
+    let interlaced = video
+        .field_order
+        .as_deref()
+        .is_some_and(|order| ["tt", "bb", "tb", "bt"].contains(&order));
+    if interlaced {
+        // Both fields in one picture would be scaled and encoded as combs.
+        filters.push("bwdif=mode=send_frame".to_owned());
+    }
+    let size = video.size().unwrap_or_default();
+    let upright = if video.is_turned() {
+        (size.1, size.0)
+    } else {
+        size
+    };
+    if (variant.width, variant.height) != upright {
+        filters.push(format!("scale={}:{}", variant.width, variant.height));
+        // Rounding to even sides leaves pixels a hair off square, which `scale` would note as
+        // an aspect of, say, 405:404. Pixels that were square shall stay so.
+        let square = video
+            .sample_aspect
+            .as_deref()
+            .is_none_or(|aspect| aspect == "1/1" || aspect == "0/1");
+        let exact = u64::from(variant.width) * u64::from(upright.1)
+            == u64::from(variant.height) * u64::from(upright.0);
+        if square && !exact {
+            filters.push("setsar=1".to_owned());
+        }
+    }
+    if pixels == Pixels::ToneMapped {
+        filters.push(TONE_MAP.to_owned());
+    }
+    filters
+}
+
+/// What must happen to the samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pixels {
+    /// The encoder takes them as they are.
+    Kept,
+    /// Another format.
+    Converted(&'static str),
+    /// HDR that 8 bits cannot carry.
+    ToneMapped,
+}
+
+fn pixels(video: &Video, board: &Board) -> Pixels {
+    let deep = video.bit_depth.is_some_and(|depth| depth > 8);
+    let ten_bits = board.target_bit_depths().contains(&10);
+    let hdr = video
+        .color_transfer
+        .as_deref()
+        .is_some_and(|transfer| HDR_TRANSFERS.contains(&transfer));
+    if deep && hdr && !ten_bits {
+        return Pixels::ToneMapped;
+    }
+    let (wanted, kept): (_, &[&str]) = if deep && ten_bits {
+        ("yuv420p10le", &["yuv420p10le"])
+    } else {
+        ("yuv420p", &["yuv420p", "yuvj420p"])
+    };
+    match video.pix_fmt.as_deref() {
+        Some(format) if kept.contains(&format) => Pixels::Kept,
+        _ => Pixels::Converted(wanted),
+    }
+}
+
+/// What becomes of the sound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sound {
+    /// There is none.
+    None,
+    /// There is some, but nothing decodes it.
+    Silent,
+    Copied,
+    Encoded,
+}
+
+fn sound(facts: &Facts) -> Sound {
+    let mut playable = facts
+        .audio
+        .iter()
+        .filter(|audio| verdict::is_playable(audio))
+        .peekable();
+    if facts.audio.is_empty() {
+        Sound::None
+    } else if playable.peek().is_none() {
+        Sound::Silent
+    } else if playable.all(|audio| {
+        audio
+            .codec
+            .as_deref()
+            .is_some_and(|codec| COPIED_AUDIO.contains(&codec))
+    }) {
+        Sound::Copied
+    } else {
+        Sound::Encoded
+    }
+}
+
+/// The streams to name, where ffmpeg's own choice (one of each kind, by its own order of merit)
+/// would not be the video a player shows and all the sound that can be decoded.
+fn streams(facts: &Facts) -> Vec<String> {
+    let playable: Vec<bool> = facts.audio.iter().map(verdict::is_playable).collect();
+    let choice_is_ours = facts.video.len() == 1 && playable.len() <= 1;
+    if choice_is_ours {
+        return Vec::new();
+    }
+    let video = facts
+        .video
+        .iter()
+        .position(|video| !video.attached_picture)
+        .unwrap_or_default();
+    let mut streams = vec![format!("0:v:{video}")];
+    if playable.iter().all(|&plays| plays) {
+        if !playable.is_empty() {
+            streams.push("0:a".to_owned());
+        }
+    } else {
+        streams.extend(
+            playable
+                .iter()
+                .enumerate()
+                .filter(|(_, plays)| **plays)
+                .map(|(number, _)| format!("0:a:{number}")),
+        );
+    }
+    streams
+}
+
+fn has_no_pts(facts: &Facts) -> bool {
+    facts
+        .container
+        .as_deref()
+        .is_some_and(|name| CONTAINERS_WITHOUT_PTS.contains(&name))
+}
+
+/// The name in a form that ffmpeg takes for a file: a leading dash would be an option, and what
+/// stands before a colon a protocol. The NUL that no file name can hold is dropped.
+fn as_file(name: &str) -> String {
+    let name = name.replace('\0', "");
+    let rooted = name.starts_with('/') || name.starts_with("./") || name.starts_with("../");
+    if name.is_empty() {
+        "input".to_owned()
+    } else if !rooted && (name.starts_with('-') || name.contains(':')) {
+        format!("./{name}")
+    } else {
+        name
+    }
+}
+
+/// A name beside the input that says what the file is and is never the input's own.
+fn output_name(input: &str, variant: &Variant, target: &Target) -> String {
+    let kind = if variant.copied {
+        "rewrapped".to_owned()
+    } else {
+        target.to_string().replace(' ', "-")
+    };
+    let ending = format!("-{kind}.mp4");
+    let (folder, name) = input.split_at(input.rfind('/').map_or(0, |slash| slash + 1));
+    let stem = match name.rfind('.') {
+        Some(dot) if dot > 0 => &name[..dot],
+        _ => name,
+    };
+    let mut end = stem.len().min(NAME_MAX.saturating_sub(ending.len()));
+    while !stem.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{folder}{}{ending}", &stem[..end])
+}
+
+fn plain_rate(rate: Rate) -> String {
+    if rate.den() == 1 {
+        rate.num().to_string()
+    } else {
+        rate.to_string()
+    }
+}

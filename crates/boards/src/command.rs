@@ -10,14 +10,20 @@ use crate::facts::Video;
 use crate::verdict::{self, Reason, Variant};
 use crate::{Board, Facts, Rate, Target};
 
-/// Audio that FFmpeg 5.1 and later copy into MP4 and players find there.
-const COPIED_AUDIO: [&str; 7] = ["aac", "mp3", "ac3", "eac3", "opus", "flac", "alac"];
+/// Audio that FFmpeg copies into MP4 and players find there. Not FLAC: FFmpeg 5.1 calls it
+/// experimental in MP4 and refuses.
+const COPIED_AUDIO: [&str; 6] = ["aac", "mp3", "ac3", "eac3", "opus", "alac"];
 
 /// Subtitles that ffmpeg turns into MP4's own text (`mov_text`) without being asked.
 const TEXT_SUBTITLES: [&str; 6] = ["subrip", "ass", "ssa", "mov_text", "webvtt", "text"];
 
-/// Demuxers that give packets without presentation times, which MP4 cannot be written from.
-const CONTAINERS_WITHOUT_PTS: [&str; 3] = ["avi", "h264", "hevc"];
+/// Containers that store no presentation times. Copied from there, B pictures get their decode
+/// times for presentation, and the picture jumps back and forth; FFmpeg before 6.1 (which has
+/// the `dts2pts` filter) can only put that right by decoding.
+const CONTAINERS_WITHOUT_PTS: [&str; 4] = ["avi", "asf", "h264", "hevc"];
+
+/// Profiles without B pictures (Rec. ITU-T H.264, A.2.1).
+const PROFILES_WITHOUT_B: [&str; 2] = ["Constrained Baseline", "Baseline"];
 
 /// Transfer characteristics of high dynamic range: PQ and HLG (ITU-R BT.2100).
 const HDR_TRANSFERS: [&str; 2] = ["smpte2084", "arib-std-b67"];
@@ -53,7 +59,7 @@ pub(crate) fn plan(
         found: None,
         decodes: Vec::new(),
     })?;
-    let variant = if copy_video {
+    let variant = if copy_video && !loses_order(facts, video) {
         Variant {
             codec,
             width,
@@ -164,9 +170,6 @@ fn words(
     let mut push = |more: &[&str]| words.extend(more.iter().map(|&word| word.to_owned()));
     let input = as_file(file_name);
 
-    if variant.copied && has_no_pts(facts) {
-        push(&["-fflags", "+genpts"]);
-    }
     push(&["-i", &input]);
     for stream in streams(facts) {
         push(&["-map", &stream]);
@@ -377,11 +380,17 @@ fn streams(facts: &Facts) -> Vec<String> {
     streams
 }
 
-fn has_no_pts(facts: &Facts) -> bool {
-    facts
+/// Whether copying the video would lose the order of its pictures.
+fn loses_order(facts: &Facts, video: &Video) -> bool {
+    let no_pts = facts
         .container
         .as_deref()
-        .is_some_and(|name| CONTAINERS_WITHOUT_PTS.contains(&name))
+        .is_some_and(|name| CONTAINERS_WITHOUT_PTS.contains(&name));
+    no_pts
+        && !video
+            .profile
+            .as_deref()
+            .is_some_and(|profile| PROFILES_WITHOUT_B.contains(&profile))
 }
 
 /// The name in a form that ffmpeg takes for a file: a leading dash would be an option, and what

@@ -26,7 +26,8 @@ const CONTAINERS: [&str; 9] = [
 /// Audio codecs FFmpeg, and so mpv, decodes in software on any board. A final `*` stands for
 /// any ending. Not here: what FFmpeg can name but has no decoder for, such as `ac4` and
 /// `mpegh_3d_audio`.
-const AUDIO_CODECS: [&str; 54] = [
+const AUDIO_CODECS: [&str; 65] = [
+    "8svx_*",
     "aac",
     "aac_latm",
     "ac3",
@@ -41,8 +42,10 @@ const AUDIO_CODECS: [&str; 54] = [
     "atrac3*",
     "atrac9",
     "binkaudio_*",
+    "codec2",
     "comfortnoise",
     "cook",
+    "dfpwm",
     "dolby_e",
     "dra",
     "dsd_*",
@@ -56,10 +59,15 @@ const AUDIO_CODECS: [&str; 54] = [
     "gsm",
     "gsm_ms",
     "ilbc",
+    "imc",
+    "mace3",
+    "mace6",
+    "metasound",
     "mlp",
     "mp1",
     "mp2",
     "mp3*",
+    "mp4als",
     "musepack*",
     "nellymoser",
     "opus",
@@ -73,14 +81,17 @@ const AUDIO_CODECS: [&str; 54] = [
     "sbc",
     "shorten",
     "sipr",
+    "smackaudio",
     "speex",
     "tak",
     "truehd",
+    "truespeech",
     "tta",
     "twinvq",
     "vorbis",
     "wavpack",
     "wma*",
+    "xma*",
 ];
 
 /// What an operator allows.
@@ -286,10 +297,7 @@ impl fmt::Display for Reason {
             } => f.write_str("the file has a cover picture but no video stream"),
             Self::StillPicture => f.write_str("the file is a picture, not a video"),
             Self::Container(Some(found)) => {
-                write!(
-                    f,
-                    "{found} is not MP4, Matroska/WebM or MPEG-TS and needs rewrapping"
-                )
+                write!(f, "{found} is not MP4, Matroska/WebM or MPEG-TS")
             }
             Self::Container(None) => f.write_str("the container is unknown"),
             Self::Codec {
@@ -476,7 +484,7 @@ fn shown_video(facts: &Facts) -> Result<&Video, Reason> {
     if is_image {
         return Err(Reason::StillPicture);
     }
-    facts.main_video().ok_or_else(|| Reason::NoVideo {
+    facts.main_video().ok_or(Reason::NoVideo {
         sound: !facts.audio.is_empty(),
         picture: !facts.video.is_empty(),
     })

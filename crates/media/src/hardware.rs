@@ -1,0 +1,254 @@
+//! What each H.264 encoder wants to be told, and which of them really works here.
+//!
+//! FFmpeg lists nvenc, vaapi, qsv and v4l2m2m on every machine, and opening may succeed where
+//! encoding does not; so an encoder counts only after it has encoded.
+
+use std::ptr;
+use std::sync::Arc;
+
+use ffmpeg_sys_the_third as sys;
+
+use crate::decoder::CodecContext;
+use crate::encoder::{VideoEncoder, VideoEncoderOptions};
+use crate::error::{Result, libav, out_of_memory, plain};
+use crate::format::PixelFormat;
+use crate::frame::Frame;
+use crate::rational::Rational;
+
+/// H.264 encoders in order of preference; the last is always there where FFmpeg has libx264.
+pub const H264_ENCODERS: [&str; 5] = [
+    "h264_nvenc",
+    "h264_vaapi",
+    "h264_qsv",
+    "h264_v4l2m2m",
+    "libx264",
+];
+
+/// Frames of a trial: enough to get past every encoder's look-ahead and reordering.
+const TRIAL_FRAMES: i64 = 12;
+
+/// The interface behind an encoder's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backend {
+    X264,
+    Nvenc,
+    Vaapi,
+    Qsv,
+    V4l2,
+    Other,
+}
+
+impl Backend {
+    pub fn of(encoder: &str) -> Self {
+        match encoder.rsplit('_').next() {
+            Some("libx264") => Self::X264,
+            Some("nvenc") => Self::Nvenc,
+            Some("vaapi") => Self::Vaapi,
+            Some("qsv") => Self::Qsv,
+            Some("v4l2m2m") => Self::V4l2,
+            _ => Self::Other,
+        }
+    }
+
+    /// The device whose memory frames must be in.
+    pub fn device(self) -> Option<sys::AVHWDeviceType> {
+        (self == Self::Vaapi).then_some(sys::AVHWDeviceType::VAAPI)
+    }
+
+    /// What frames in main memory are converted to before they are given to the encoder (or
+    /// uploaded).
+    pub fn input_format(self, wished: PixelFormat) -> PixelFormat {
+        match self {
+            Self::Vaapi | Self::Qsv => PixelFormat::NV12,
+            Self::Nvenc | Self::V4l2 | Self::X264 | Self::Other => wished,
+        }
+    }
+
+    /// The wishes common to all encoders in this one's words.
+    pub fn options(self, wished: &VideoEncoderOptions) -> Vec<(&'static str, String)> {
+        let mut options = Vec::new();
+        let mut set = |name, value: &str| options.push((name, value.to_owned()));
+        match self {
+            // Repeatable bytes: no thread or wall clock may influence a decision.
+            Self::X264 => set("forced-idr", "1"),
+            Self::Nvenc => {
+                set("forced-idr", "1");
+                set("tune", "hq");
+                set("rc", "vbr");
+                set("no-scenecut", "1");
+            }
+            Self::Qsv => set("forced_idr", "1"),
+            Self::Vaapi | Self::V4l2 | Self::Other => {}
+        }
+        match (self, &wished.preset) {
+            (Self::X264 | Self::Other, Some(preset)) => set("preset", preset),
+            // x264's preset names mean nothing here: p4 is the middle of p1 to p7.
+            (Self::Nvenc, _) => set("preset", "p4"),
+            _ => {}
+        }
+        if let Some(profile) = &wished.profile {
+            set("profile", profile);
+        }
+        options
+    }
+}
+
+/// An owned reference to a libav buffer.
+struct BufferRef(*mut sys::AVBufferRef);
+
+// SAFETY: the reference belongs to this value; the counter behind it is atomic, and libav guards
+// the device behind it.
+unsafe impl Send for BufferRef {}
+
+impl Drop for BufferRef {
+    fn drop(&mut self) {
+        // SAFETY: ours, given up only here; null is allowed.
+        unsafe { sys::av_buffer_unref(&mut self.0) };
+    }
+}
+
+/// Takes frames to a device's memory.
+pub(crate) struct Upload {
+    frames: BufferRef,
+}
+
+impl Upload {
+    /// Opens the default device and ties the encoder to its memory.
+    pub fn open(
+        device: sys::AVHWDeviceType,
+        context: &mut CodecContext,
+        options: &VideoEncoderOptions,
+        subject: &Arc<str>,
+    ) -> Result<Self> {
+        let mut opened = BufferRef(ptr::null_mut());
+        // SAFETY: on success the reference is ours; no device name or options are given.
+        let code = unsafe {
+            sys::av_hwdevice_ctx_create(&mut opened.0, device, ptr::null(), ptr::null_mut(), 0)
+        };
+        if code < 0 {
+            return Err(libav(subject, "opening the device", code));
+        }
+        // SAFETY: the device is live; null is checked. A fresh frames context holds the typed
+        // structure, which is filled before it is initialised.
+        let frames = unsafe {
+            let frames = BufferRef(sys::av_hwframe_ctx_alloc(opened.0));
+            if frames.0.is_null() {
+                return Err(out_of_memory(subject, "opening the device"));
+            }
+            let raw = &mut *(*frames.0).data.cast::<sys::AVHWFramesContext>();
+            raw.format = sys::AVPixelFormat::VAAPI;
+            raw.sw_format = PixelFormat::NV12.raw();
+            raw.width = i32::try_from(options.width).unwrap_or(i32::MAX);
+            raw.height = i32::try_from(options.height).unwrap_or(i32::MAX);
+            raw.initial_pool_size = 20;
+            frames
+        };
+        // SAFETY: the frames context is live and filled.
+        let code = unsafe { sys::av_hwframe_ctx_init(frames.0) };
+        if code < 0 {
+            return Err(libav(subject, "opening the device", code));
+        }
+        let raw = context.raw_mut();
+        raw.pix_fmt = sys::AVPixelFormat::VAAPI;
+        // SAFETY: takes another reference, which the codec context owns and frees.
+        raw.hw_frames_ctx = unsafe { sys::av_buffer_ref(frames.0) };
+        if raw.hw_frames_ctx.is_null() {
+            return Err(out_of_memory(subject, "opening the device"));
+        }
+        Ok(Self { frames })
+    }
+
+    pub fn frame(&self, frame: &Frame, subject: &Arc<str>) -> Result<Frame> {
+        let mut uploaded = Frame::empty()?;
+        // SAFETY: the pool is live, the new frame empty, the old one live and only read.
+        let code = unsafe {
+            match sys::av_hwframe_get_buffer(self.frames.0, uploaded.as_mut_ptr(), 0) {
+                0.. => {
+                    match sys::av_hwframe_transfer_data(uploaded.as_mut_ptr(), frame.as_ptr(), 0) {
+                        0.. => sys::av_frame_copy_props(uploaded.as_mut_ptr(), frame.as_ptr()),
+                        code => code,
+                    }
+                }
+                code => code,
+            }
+        };
+        if code < 0 {
+            return Err(libav(subject, "uploading a frame", code));
+        }
+        Ok(uploaded)
+    }
+}
+
+/// Encodes a few frames with the encoder and looks at what comes out.
+///
+/// # Errors
+/// Why the encoder is of no use on this machine.
+pub fn trial_encode(encoder: &str) -> Result<()> {
+    // Not smaller: some hardware refuses pictures under 256 columns.
+    let (width, height) = (640, 360);
+    let options = VideoEncoderOptions {
+        encoder: encoder.to_owned(),
+        width,
+        height,
+        time_base: Rational::new(1, 25),
+        frame_rate: Some(Rational::new(25, 1)),
+        bit_rate: Some(800_000),
+        max_rate: Some(1_200_000),
+        buffer_size: Some(1_600_000),
+        gop: Some(100),
+        ..VideoEncoderOptions::default()
+    };
+    let mut opened = VideoEncoder::open(&options)?;
+    let (mut packets, mut key) = (0, false);
+    for pts in 0..=TRIAL_FRAMES {
+        if pts < TRIAL_FRAMES {
+            opened.send(Some(&trial_frame(width, height, pts)?), pts == 0)?;
+        } else {
+            opened.send(None, false)?;
+        }
+        while let Some(packet) = opened.receive()? {
+            key |= packets == 0 && packet.is_key() && !packet.data().is_empty();
+            packets += 1;
+        }
+    }
+    if packets != TRIAL_FRAMES || !key {
+        let subject: Arc<str> = encoder.into();
+        let reason = format!(
+            "{packets} packets for {TRIAL_FRAMES} frames, starting with a key frame: {key}"
+        );
+        return Err(plain(&subject, "trial encoding", reason));
+    }
+    Ok(())
+}
+
+/// A gradient that moves.
+fn trial_frame(width: u32, height: u32, pts: i64) -> Result<Frame> {
+    let mut frame = Frame::video(width, height, PixelFormat::YUV420P)?;
+    for plane in 0..3 {
+        if let Some((bytes, stride)) = frame.plane_mut(plane) {
+            for (row, line) in bytes.chunks_mut(stride).enumerate() {
+                for (column, sample) in line.iter_mut().enumerate() {
+                    *sample = (row + column + 3 * pts as usize) as u8 / 2 + 64;
+                }
+            }
+        }
+    }
+    frame.set_pts(Some(pts));
+    frame.set_duration(1);
+    Ok(frame)
+}
+
+/// The first of [`H264_ENCODERS`] whose trial works here.
+///
+/// # Errors
+/// The last one's reason when none works.
+pub fn choose_h264_encoder() -> Result<String> {
+    let mut outcome = Ok(());
+    for encoder in H264_ENCODERS {
+        outcome = trial_encode(encoder);
+        if outcome.is_ok() {
+            return Ok(encoder.to_owned());
+        }
+    }
+    outcome.map(|()| String::new())
+}

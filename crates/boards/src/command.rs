@@ -54,11 +54,8 @@ pub(crate) fn plan(
     file_name: &str,
 ) -> Result<Plan, Reason> {
     let (width, height) = video.size().ok_or(Reason::UnknownSize)?;
-    // FFmpeg names what it cannot decode, but what has no name it cannot even copy.
-    let codec = video.codec.clone().ok_or(Reason::Codec {
-        found: None,
-        decodes: Vec::new(),
-    })?;
+    // ffmpeg can neither decode nor copy what it has no name for.
+    let codec = video.codec.clone().ok_or(Reason::UnknownCodec)?;
     let variant = if copy_video && !loses_order(facts, video) {
         Variant {
             codec,

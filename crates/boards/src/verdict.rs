@@ -9,6 +9,7 @@
 //! 1920x1080 here, while 1080x1920 pixels are higher than a row of 1920x1080. Field order is no
 //! gate: every decoder in the table takes fields. What a variant looks like is `command.rs`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
@@ -190,10 +191,12 @@ pub enum Reason {
     StillPicture,
     /// Players do not take this container; `None` is unknown.
     Container(Option<String>),
-    /// The board has no row of this codec; `None` is unknown.
+    /// The video's codec has no name.
+    UnknownCodec,
+    /// The board has no row of this codec.
     Codec {
         /// The file's codec.
-        found: Option<String>,
+        found: String,
         /// Codecs of the rows that count.
         decodes: Vec<String>,
     },
@@ -262,7 +265,7 @@ impl Reason {
         match self {
             Self::NoVideo { .. } | Self::StillPicture => "video",
             Self::Container(_) => "container",
-            Self::Codec { .. } | Self::SoftwareOnly(_) => "codec",
+            Self::UnknownCodec | Self::Codec { .. } | Self::SoftwareOnly(_) => "codec",
             Self::Profile { .. } => "profile",
             Self::BitDepth { .. } => "bit depth",
             Self::Chroma { .. } => "chroma",
@@ -300,17 +303,14 @@ impl fmt::Display for Reason {
                 write!(f, "{found} is not MP4, Matroska/WebM or MPEG-TS")
             }
             Self::Container(None) => f.write_str("the container is unknown"),
-            Self::Codec {
-                found: Some(found),
-                decodes,
-            } => {
+            Self::UnknownCodec => f.write_str("the codec is unknown"),
+            Self::Codec { found, decodes } => {
                 write!(
                     f,
                     "{found} is not decoded by this board, only {}",
                     decodes.join(" and ")
                 )
             }
-            Self::Codec { found: None, .. } => f.write_str("the codec is unknown"),
             Self::SoftwareOnly(codec) => {
                 write!(
                     f,
@@ -520,23 +520,18 @@ fn best_row<'b>(
 /// What is wrong where no row of that codec counts. Size and rate are no reasons then: there is
 /// no limit to hold them against, but that they are unknown is still worth saying.
 fn codec_reasons(video: &Video, board: &Board, policy: Policy) -> Vec<Reason> {
-    let decoded = video
-        .codec
-        .as_ref()
-        .filter(|codec| board.decodes.iter().any(|row| row.codec == **codec));
-    let mut reasons = vec![match decoded {
-        Some(codec) => Reason::SoftwareOnly(codec.clone()),
-        None => {
-            let mut decodes: Vec<String> = Vec::new();
-            for row in board.counted(policy.allow_software) {
-                if !decodes.contains(&row.codec) {
-                    decodes.push(row.codec.clone());
-                }
-            }
-            Reason::Codec {
-                found: video.codec.clone(),
-                decodes,
-            }
+    let decoded_at_all = |codec: &str| board.decodes.iter().any(|row| row.codec == codec);
+    let mut reasons = vec![match video.codec.clone() {
+        None => Reason::UnknownCodec,
+        Some(codec) if decoded_at_all(&codec) => Reason::SoftwareOnly(codec),
+        Some(found) => {
+            let mut decodes: Vec<String> = board
+                .counted(policy.allow_software)
+                .map(|row| row.codec.clone())
+                .collect();
+            let mut seen = BTreeSet::new();
+            decodes.retain(|codec| seen.insert(codec.clone()));
+            Reason::Codec { found, decodes }
         }
     }];
     if video.size().is_none() {

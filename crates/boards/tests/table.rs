@@ -304,3 +304,34 @@ fn a_file_is_named_in_its_errors() {
             .is_some()
     );
 }
+
+const REFERENCE: &str = include_str!("../../../docs/ref/boards.md");
+
+#[test]
+fn the_reference_shows_the_table_as_it_is() {
+    for board in Table::builtin().boards() {
+        let decodes: Vec<String> = board.decodes.iter().map(ToString::to_string).collect();
+        let row = format!(
+            "| `{}` | {} | {} | {} |",
+            board.id,
+            decodes.join("; "),
+            board.target,
+            board.aliases.join(", ")
+        );
+        assert!(
+            REFERENCE.contains(&row),
+            "docs/ref/boards.md lacks the row\n{row}"
+        );
+    }
+}
+
+#[test]
+fn the_example_of_the_reference_is_taken() {
+    let (_, rest) = REFERENCE.split_once("```toml\n").unwrap();
+    let (example, _) = rest.split_once("```").unwrap();
+    let table = Table::builtin().with_overrides(example).unwrap();
+    assert!(table.get("pi3").unwrap().decodes[0].turned);
+    assert_eq!(table.get("orangepi5").unwrap().decodes.len(), 3);
+    assert!(!table.get("x86").unwrap().has_hardware());
+    assert!(table.get("amd64").is_none());
+}

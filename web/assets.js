@@ -6,7 +6,7 @@ import * as api from './api.js';
 import { Bar, announce, button, h, icon, setText } from './dom.js';
 import { Player } from './player.js';
 import { BoardStrip, closeOutside, copyText } from './verdict.js';
-import { bytes, clock, displaySize, facts, left, mainVideo } from './words.js';
+import { bytes, clock, facts, left, mainVideo } from './words.js';
 
 export class AssetList {
   #section;
@@ -186,6 +186,7 @@ class Card {
   }
 
   #drawPicture(asset) {
+    this.element.classList.toggle('pictured', Boolean(asset.thumbnail));
     if (asset.thumbnail) {
       if (this.picture.dataset.src !== asset.thumbnail) {
         this.picture.dataset.src = asset.thumbnail;
@@ -196,8 +197,6 @@ class Card {
     } else if (!this.picture.firstChild) {
       this.picture.append(icon('film'));
     }
-    const size = displaySize(mainVideo(asset.probe));
-    this.element.classList.toggle('upright', Boolean(size && size[1] > size[0]));
     setText(this.length, clock(asset.probe?.duration_s ?? NaN));
   }
 

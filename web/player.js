@@ -36,6 +36,8 @@ export class Player {
   #hls = null;
   #held = false;
   #closed = false;
+  /** The rung that was asked for and is not yet handed to hls.js. */
+  #wanted = null;
   #recovered = false;
 
   constructor(asset, { onclose }) {
@@ -89,6 +91,9 @@ export class Player {
       this.#play();
     });
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.#showNow());
+    // The segment is here and the next one not yet asked for.
+    hls.on(Hls.Events.FRAG_LOADED, () => this.#handOver());
+    hls.on(Hls.Events.FRAG_BUFFERED, () => this.#switch());
     for (const event of [Hls.Events.LEVEL_UPDATED, Hls.Events.FRAG_BUFFERED, Hls.Events.BUFFER_EOS]) hls.on(event, () => this.#watchEdge());
     hls.on(Hls.Events.ERROR, (_, data) => this.#failed(Hls, data));
     hls.attachMedia(this.video);
@@ -133,6 +138,7 @@ export class Player {
   }
 
   #failed(Hls, data) {
+    this.#switch();
     if (!data.fatal) return;
     if (data.type === Hls.ErrorTypes.MEDIA_ERROR && !this.#recovered) {
       this.#recovered = true;
@@ -210,10 +216,28 @@ export class Player {
   }
 
   #choose(level) {
-    // `currentLevel` throws away what is buffered, so the choice shows at once.
-    if (level === -1) this.#hls.nextLevel = -1;
-    else this.#hls.currentLevel = level;
+    this.#wanted = level;
+    this.#switch();
     this.#showNow();
+  }
+
+  /**
+   * Hands the choice on as soon as no segment is on its way: hls.js reports a segment
+   * that it has to abort as an error of the network.
+   */
+  #switch() {
+    const hls = this.#hls;
+    if (this.#wanted === null || !hls || hls.inFlightFragments.main?.state === 'FRAG_LOADING') return;
+    this.#handOver();
+  }
+
+  #handOver() {
+    const wanted = this.#wanted;
+    if (wanted === null) return;
+    this.#wanted = null;
+    // `currentLevel` throws away what is buffered, so the choice shows at once; Auto has no hurry.
+    if (wanted === -1) this.#hls.loadLevel = -1;
+    else this.#hls.currentLevel = wanted;
   }
 
   #showNow() {

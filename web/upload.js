@@ -38,12 +38,12 @@ export function interrupted() {
   return found.sort((a, b) => a.begun - b.begun);
 }
 
-/** How much of a remembered upload the server holds; null when it holds none any more. */
+/** How much of a remembered upload the server holds; null when nothing is left to send. */
 export async function arrived(entry) {
   const response = await fetch(entry.url, { method: 'HEAD', headers: { 'Tus-Resumable': '1.0.0' }, cache: 'no-store' });
-  if (response.ok) return Number(response.headers.get('Upload-Offset'));
-  if (response.status === 404 || response.status === 410) forget(entry.key);
-  return null;
+  const whole = response.headers.has('Kinora-Asset');
+  if (whole || response.status === 404 || response.status === 410) forget(entry.key);
+  return response.ok && !whole ? Number(response.headers.get('Upload-Offset')) : null;
 }
 
 /** Gives up a remembered upload, here and on the server. */

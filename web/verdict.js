@@ -81,7 +81,7 @@ function splitReason(reason) {
   return at > 0 && at < 30 ? [reason.slice(0, at), reason.slice(at + 2)] : ['', reason];
 }
 
-const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : text);
+const capital = (text) => (text ? text[0].toUpperCase() + text.slice(1) : text);
 
 function openSheet(asset, verdict) {
   const sheet = document.getElementById('verdict');
@@ -96,7 +96,7 @@ function openSheet(asset, verdict) {
   if (verdict.reasons?.length) {
     body.push(h('h3', { text: 'Why' }), h('dl', { class: 'reasons' }, verdict.reasons.map((reason) => {
       const [gate, text] = splitReason(reason);
-      return h('div', {}, h('dt', { text: sentence(gate) }), h('dd', { text: sentence(text) }));
+      return h('div', {}, h('dt', { text: capital(gate) }), h('dd', { text }));
     })));
   }
   if (verdict.verdict !== 'plays') {

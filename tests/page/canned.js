@@ -14,12 +14,13 @@ const TYPES = {
   '.html': 'text/html; charset=utf-8', '.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8', '.svg': 'image/svg+xml',
   '.m3u8': 'application/vnd.apple.mpegurl', '.ts': 'video/mp2t', '.jpg': 'image/jpeg',
 };
-export const POLICY = "default-src 'self'; img-src 'self' data:; media-src 'self' blob:; worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+// The server's own, from crates/server/src/border.rs.
+const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 export class Canned {
   assets = [];
   status = { version: '0.1.0', uptime_s: 60, free_bytes: 182_400_000_000, policy: 'render', max_upload: 64_000_000_000 };
-  board = { board_id: 'x86', name: 'PC (x86-64)', model: 'PC (x86-64)', source: 'architecture' };
+  board = { board_id: 'x86', name: 'PC (x86)', model: 'PC (x86)', source: 'architecture' };
   /** Asset JSON for a finished upload; tests may replace it. */
   accept = (upload) => ({ ...blank(upload.name, upload.size), id: `up${upload.id}` });
   /** Requests seen, as "METHOD /path". */
@@ -37,6 +38,7 @@ export class Canned {
   #sockets = new Set();
   #server = null;
   #held = [];
+  #begun = 0;
 
   async start() {
     this.#server = createServer((request, response) => {
@@ -141,7 +143,7 @@ export class Canned {
     const head = { 'Tus-Resumable': '1.0.0', 'Cache-Control': 'no-store' };
     if (request.method === 'POST') {
       const name = /filename (\S+?)(,|$)/.exec(request.headers['upload-metadata'])[1];
-      const id = String(this.uploads.size + 1);
+      const id = String((this.#begun += 1));
       this.uploads.set(id, { id, name: Buffer.from(name, 'base64').toString(), size: Number(request.headers['upload-length']), got: [], offset: 0 });
       response.writeHead(201, { ...head, Location: `/api/uploads/${id}` }).end();
       return;
@@ -180,6 +182,7 @@ export class Canned {
     } catch {
       return; // The page went away; what came is kept.
     }
+    if (!this.uploads.has(upload.id)) return; // Terminated while its bytes were on their way.
     const done = upload.offset === upload.size;
     if (done) {
       const asset = this.accept(upload);
@@ -241,10 +244,10 @@ export const VERDICTS = [
   played('pi5', 'Raspberry Pi 5', 'drm-copy'),
   played('rockpi4', 'Rock Pi 4', 'drm-copy'),
   {
-    board: 'arm64', name: 'Other 64-bit Arm board', verdict: 'render', decoder: null, hwdec: null, target: 'h264 1080p30', command: COMMAND,
+    board: 'arm64', name: 'arm64 board', verdict: 'render', decoder: null, hwdec: null, target: 'h264 1080p30', command: COMMAND,
     variant: { codec: 'h264', width: 1920, height: 1080, fps: '30000/1001' }, reasons: ['codec: hevc is not among what the board decodes: h264'],
   },
-  played('x86', 'PC (x86-64)', 'vaapi-copy'),
+  played('x86', 'PC (x86)', 'vaapi-copy'),
 ];
 
 /** An asset as it is right after its upload. */

@@ -124,7 +124,9 @@ impl VideoEncoder {
             dictionary.set(name, &value);
         }
         for (name, value) in &options.options {
-            dictionary.set(name, value);
+            if !backend.merges(name) {
+                dictionary.set(name, value);
+            }
         }
         // SAFETY: the context was made for this codec and is not open yet; what the codec knows is
         // taken from the dictionary.

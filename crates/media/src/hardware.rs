@@ -27,6 +27,9 @@ pub const H264_ENCODERS: [&str; 5] = [
 /// Frames of a trial: enough to get past every encoder's look-ahead and reordering.
 const TRIAL_FRAMES: i64 = 12;
 
+/// FFmpeg's option that hands parameters to x264 itself.
+const X264_PARAMETERS: &str = "x264-params";
+
 /// The interface behind an encoder's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
@@ -64,13 +67,23 @@ impl Backend {
         }
     }
 
+    /// Whether [`Backend::options`] already holds the caller's option of that name.
+    pub fn merges(self, option: &str) -> bool {
+        self == Self::X264 && option == X264_PARAMETERS
+    }
+
     /// The wishes common to all encoders in this one's words.
     pub fn options(self, wished: &VideoEncoderOptions) -> Vec<(&'static str, String)> {
         let mut options = Vec::new();
         let mut set = |name, value: &str| options.push((name, value.to_owned()));
         match self {
-            // Repeatable bytes: no thread or wall clock may influence a decision.
-            Self::X264 => set("forced-idr", "1"),
+            Self::X264 => {
+                set("forced-idr", "1");
+                let parameters = x264_parameters(wished);
+                if !parameters.is_empty() {
+                    set(X264_PARAMETERS, &parameters);
+                }
+            }
             Self::Nvenc => {
                 set("forced-idr", "1");
                 set("tune", "hq");
@@ -91,6 +104,32 @@ impl Backend {
         }
         options
     }
+}
+
+/// x264's own parameters, the caller's after ours.
+///
+/// Up to core 164 at least, the AVX-512 code of x264's macroblock tree reads memory that nobody
+/// wrote (with B-frames, at many sizes), so that the same pictures
+/// give other bytes from run to run. AVX2 code gives the same bytes each time, on every machine
+/// that has it, for about 3 % more time.
+fn x264_parameters(wished: &VideoEncoderOptions) -> String {
+    let given = wished.options.get(X264_PARAMETERS).map(String::as_str);
+    let repeatable = has_avx512().then_some("asm=AVX2");
+    [repeatable, given]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(":")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    std::is_x86_feature_detected!("avx512f")
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn has_avx512() -> bool {
+    false
 }
 
 /// An owned reference to a libav buffer.

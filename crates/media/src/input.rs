@@ -405,6 +405,32 @@ impl Input {
         }
     }
 
+    /// The times of a stream's packets as the container's index lists them, in decode order and
+    /// without reading anything; empty where there is no complete index.
+    pub(crate) fn indexed_times(&self, stream: usize) -> Vec<i64> {
+        let Some(wanted) = self.streams.get(stream) else {
+            return Vec::new();
+        };
+        let mut times = Vec::new();
+        // SAFETY: the context is live and has that stream; entries live as long as it and are
+        // looked at one by one between calls.
+        unsafe {
+            let raw = *(*self.context.0).streams.add(stream);
+            let count = sys::avformat_index_get_entries_count(raw);
+            for index in 0..count {
+                match sys::avformat_index_get_entry(raw, index).as_ref() {
+                    Some(entry) => times.push(entry.timestamp),
+                    None => break,
+                }
+            }
+        }
+        // An index of key frames alone says nothing about the frames between.
+        let complete = wanted
+            .frames
+            .is_some_and(|frames| times.len() as u64 >= frames);
+        if complete { times } else { Vec::new() }
+    }
+
     /// Goes to the last place at or before `seconds` (on the file's own clock, see
     /// [`Input::start_s`]) from which `stream` can be decoded. Decoders must be flushed.
     ///

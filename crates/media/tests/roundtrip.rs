@@ -146,13 +146,16 @@ fn decode(path: &Path) -> (Vec<i64>, f64) {
 #[test]
 fn mpegts_and_fragmented_mp4() {
     let fragments = "frag_custom+empty_moov+default_base_moof+negative_cts_offsets+skip_trailer";
-    let rows: [(&str, &[(&str, &str)]); 2] = [
+    // libav's demuxer answers negative composition offsets by moving all pictures back.
+    let rows: [(&str, i64, &[(&str, &str)]); 2] = [
         (
             "mpegts",
+            0,
             &[("mpegts_copyts", "1"), ("avoid_negative_ts", "disabled")],
         ),
         (
             "mp4",
+            2,
             &[
                 ("movflags", fragments),
                 ("use_editlist", "0"),
@@ -161,11 +164,15 @@ fn mpegts_and_fragmented_mp4() {
         ),
     ];
     let folder = tempfile::tempdir().unwrap();
-    for (format, mux_options) in rows {
+    for (format, first, mux_options) in rows {
         let path = folder.path().join(format);
         let header = write(&path, format, mux_options, &[0, 10]);
         let (times, mean) = decode(&path);
-        assert_eq!(times, (0..FRAMES).collect::<Vec<_>>(), "{format}");
+        assert_eq!(
+            times,
+            (first..first + FRAMES).collect::<Vec<_>>(),
+            "{format}"
+        );
         let (sum, count) = (0..180usize)
             .flat_map(|row| (0..320).map(move |column| (row + column) % 200 + 16))
             .fold((0, 0), |(sum, count), sample| (sum + sample, count + 1));
@@ -208,15 +215,6 @@ fn forced_idr_frames_are_key_frames_and_bytes_repeat() {
             .flat_map(|p| p.data().to_vec())
             .collect::<Vec<_>>()
     };
-    let (a, b) = (bytes(&packets), bytes(&again));
-    let first = a.iter().zip(&b).position(|(a, b)| a != b);
-    eprintln!(
-        "{} {} {first:?} {:?} {:?}",
-        a.len(),
-        b.len(),
-        packets.iter().map(|p| p.data().len()).collect::<Vec<_>>(),
-        again.iter().map(|p| p.data().len()).collect::<Vec<_>>()
-    );
     assert!(
         bytes(&packets) == bytes(&again),
         "one thread repeats its bytes"

@@ -6,7 +6,7 @@ import * as api from './api.js';
 import { Bar, announce, button, h, icon, setText } from './dom.js';
 import { Player } from './player.js';
 import { BoardStrip, closeOutside, copyText } from './verdict.js';
-import { bytes, clock, facts, left, mainVideo } from './words.js';
+import { bytes, clock, facts, fileName, left, mainVideo } from './words.js';
 
 export class AssetList {
   #section;
@@ -45,9 +45,9 @@ export class AssetList {
 
   remove(id) {
     this.#touched?.add(id);
-    const name = this.#cards.get(id)?.asset.name;
+    const card = this.#cards.get(id);
     this.#take(id);
-    if (name) announce(`${name} was removed`);
+    if (card) announce(`${fileName(card.asset.name)} was removed`);
     this.#onchange();
   }
 
@@ -100,23 +100,24 @@ class Card {
 
   constructor(asset, list) {
     this.#list = list;
+    const name = fileName(asset.name);
     this.picture = h('span', { class: 'picture' });
     this.length = h('span', { class: 'length' });
     this.thumb = h('button', { type: 'button', class: 'thumb', onclick: () => this.play() }, this.picture, h('span', { class: 'go' }, icon('plays')), this.length);
-    this.name = h('bdi', { text: asset.name });
+    this.name = h('bdi', { text: name });
     this.facts = h('dl', { class: 'facts' });
-    this.bar = new Bar(`Stream of ${asset.name}`);
+    this.bar = new Bar(`Stream of ${name}`);
     this.work = h('p', { class: 'work-text' });
     this.workBox = h('div', { class: 'work' }, this.work, this.bar.element);
     this.failure = h('p', { class: 'failure-text' });
     this.failureBox = h('div', { class: 'failure' }, icon('alert'), this.failure);
 
-    const named = (verb) => ({ label: `${verb} ${asset.name}` });
+    const named = (verb) => ({ label: `${verb} ${name}` });
     this.playButton = button('Play', () => this.play(), { kind: 'strong', picture: 'plays', ...named('Play') });
     this.make = button('Make a stream', () => this.#ask(api.wantStream), named('Make a stream of'));
     this.stopMaking = button('Stop', () => this.#ask(api.dropStream), named('Stop making the stream of'));
     this.copy = button('Copy stream address', () => this.#copyAddress(), named('Copy the stream address of'));
-    this.original = h('a', { class: 'button', href: api.fileUrl(asset.id), download: asset.name, 'aria-label': `Download the original of ${asset.name}`, text: 'Download original' });
+    this.original = h('a', { class: 'button', href: api.fileUrl(asset.id), download: asset.name, 'aria-label': `Download the original of ${name}`, text: 'Download original' });
     this.removeButton = button('Remove', () => this.#confirmRemoval(), { kind: 'danger', ...named('Remove') });
     this.actions = h('div', { class: 'actions' }, this.playButton, this.make, this.copy, this.original, this.stopMaking, this.removeButton);
 
@@ -135,7 +136,7 @@ class Card {
     const { element } = this;
     element.dataset.state = asset.state;
     element.dataset.stream = asset.stream?.state ?? 'none';
-    setText(this.name, asset.name);
+    setText(this.name, fileName(asset.name));
     this.#drawPicture(asset);
     this.#drawFacts(asset);
     this.#drawWork(asset);
@@ -146,7 +147,7 @@ class Card {
     const playable = Boolean(asset.stream?.url);
     const making = ['waiting', 'running'].includes(asset.stream?.state);
     this.thumb.disabled = !playable;
-    this.thumb.setAttribute('aria-label', playable ? `Play ${asset.name}` : `${asset.name}, no stream to play yet`);
+    this.thumb.setAttribute('aria-label', playable ? `Play ${fileName(asset.name)}` : `${fileName(asset.name)}, no stream to play yet`);
     this.playButton.hidden = !playable || this.player !== null;
     this.copy.hidden = !playable;
     this.stopMaking.hidden = !making;
@@ -210,7 +211,7 @@ class Card {
 
   #drawWork(asset) {
     const { stream } = asset;
-    const name = asset.name;
+    const name = fileName(asset.name);
     let text = '';
     let fraction;
     if (asset.state === 'probing') {
@@ -250,12 +251,12 @@ class Card {
 
   #drawFailure(asset) {
     let text = '';
-    if (asset.state === 'failed') text = `This file cannot be used. ${asset.error ?? `${asset.name}: it could not be read`}`;
-    else if (asset.stream?.state === 'failed') text = `The stream was not made. ${asset.stream.error ?? `${asset.name}: the encoder stopped`}`;
+    if (asset.state === 'failed') text = `This file cannot be used. ${asset.error ?? `${fileName(asset.name)}: it could not be read`}`;
+    else if (asset.stream?.state === 'failed') text = `The stream was not made. ${asset.stream.error ?? `${fileName(asset.name)}: the encoder stopped`}`;
     if (text && !/[.!?]$/.test(text)) text += '.';
     if (asset.state === 'failed') text += ' Remove it, or add a copy that plays elsewhere.';
     this.failureBox.hidden = !text;
-    setText(this.failure, text);
+    setText(this.failure, fileName(text));
   }
 
   async #ask(request) {
@@ -268,7 +269,7 @@ class Card {
 
   #trouble(error) {
     this.failureBox.hidden = false;
-    const text = `${this.asset.name}: ${error.message}. Try again in a moment.`;
+    const text = `${fileName(this.asset.name)}: ${error.message}. Try again in a moment.`;
     setText(this.failure, text);
     announce(text);
   }
@@ -303,7 +304,7 @@ class Card {
     dialog.replaceChildren(
       h('div', { class: 'sheet-body' },
         h('h2', { id: 'confirm-title', text: 'Remove this video?' }),
-        h('p', { id: 'confirm-text' }, h('bdi', { class: 'strong', text: asset.name }), ' and its stream will be deleted from this server. Screens that play the stream will stop.'),
+        h('p', { id: 'confirm-text' }, h('bdi', { class: 'strong', text: fileName(asset.name) }), ' and its stream will be deleted from this server. Screens that play the stream will stop.'),
         problem,
         h('div', { class: 'actions end' }, no, yes)));
     closeOutside(dialog);

@@ -7,7 +7,7 @@
 // The element is made once and lives until closed; `update` only hands in facts.
 
 import { button, h, setText } from './dom.js';
-import { bitRate, clock } from './words.js';
+import { bitRate, clock, fileName } from './words.js';
 
 // Hold below the first, go on above the second. Media time events come four times a
 // second and a busy machine is late with them, hence not less than a second.
@@ -42,7 +42,7 @@ export class Player {
 
   constructor(asset, { onclose }) {
     this.#asset = asset;
-    this.video = h('video', { controls: true, playsinline: true, 'aria-label': asset.name, poster: asset.thumbnail });
+    this.video = h('video', { controls: true, playsinline: true, 'aria-label': fileName(asset.name), poster: asset.thumbnail });
     this.note = h('p', { class: 'player-note', role: 'status' });
     this.retry = button('Try again', () => this.start(), { kind: 'strong' });
     this.message = h('div', { class: 'player-message', hidden: true }, this.note, this.retry);
@@ -68,7 +68,7 @@ export class Player {
     try {
       Hls = await loadHls();
     } catch (error) {
-      this.#say(`${this.#asset.name}: ${error.message}.`, true);
+      this.#say(`${fileName(this.#asset.name)}: ${error.message}.`, true);
       return;
     }
     if (this.#closed) return;
@@ -146,7 +146,7 @@ export class Player {
       return;
     }
     const why = data.type === Hls.ErrorTypes.NETWORK_ERROR ? 'the server does not deliver it' : 'this browser cannot decode it';
-    this.#say(`${this.#asset.name} stopped: ${why} (${data.details}).`, true);
+    this.#say(`${fileName(this.#asset.name)} stopped: ${why} (${data.details}).`, true);
   }
 
   #say(text, retry = false) {

@@ -4,7 +4,7 @@
 
 import { Upload, arrived, discard, interrupted } from './upload.js';
 import { Bar, announce, button, h, setText } from './dom.js';
-import { bytes, left } from './words.js';
+import { bytes, fileName, left } from './words.js';
 
 const AT_ONCE = 2;
 
@@ -53,12 +53,13 @@ export class Transfers {
   /** Shows what an earlier visit left unfinished. The page cannot open the file again by itself. */
   async recall(pick) {
     for (const entry of interrupted()) {
+      const name = fileName(entry.name);
       const offset = await arrived(entry).catch(() => null);
       const known = interrupted().some((other) => other.key === entry.key);
       if (offset === null || !known || [...this.#rows.keys()].some((upload) => upload.key === entry.key)) continue;
-      const row = h('article', { class: 'transfer cut', 'aria-label': entry.name },
+      const row = h('article', { class: 'transfer cut', 'aria-label': name },
         h('div', { class: 'transfer-text' },
-          h('h2', { class: 'name' }, h('bdi', { text: entry.name })),
+          h('h2', { class: 'name' }, h('bdi', { text: name })),
           h('p', { class: 'quiet', text: `Interrupted with ${bytes(offset)} of ${bytes(entry.size)} sent. Choose the file again and it continues from there.` })),
         h('div', { class: 'actions' },
           button('Choose the file', pick, { kind: 'strong' }),
@@ -75,16 +76,17 @@ export class Transfers {
   }
 
   #row(upload) {
-    const bar = new Bar(`Upload of ${upload.file.name}`);
+    const name = fileName(upload.file.name);
+    const bar = new Bar(`Upload of ${name}`);
     const text = h('p', { class: 'quiet' });
     const retry = button('Try again', () => {
       upload.state = 'queued';
       this.#draw(upload);
       this.#next();
-    }, { kind: 'strong', label: `Try ${upload.file.name} again` });
-    const cancel = button('Cancel', () => this.#cancel(upload), { label: `Cancel the upload of ${upload.file.name}` });
-    const element = h('article', { class: 'transfer', 'aria-label': upload.file.name },
-      h('div', { class: 'transfer-text' }, h('h2', { class: 'name' }, h('bdi', { text: upload.file.name })), text),
+    }, { kind: 'strong', label: `Try ${name} again` });
+    const cancel = button('Cancel', () => this.#cancel(upload), { label: `Cancel the upload of ${name}` });
+    const element = h('article', { class: 'transfer', 'aria-label': name },
+      h('div', { class: 'transfer-text' }, h('h2', { class: 'name' }, h('bdi', { text: name })), text),
       h('div', { class: 'actions' }, retry, cancel), bar.element);
     this.#rows.set(upload, { element, bar, text, retry, cancel });
     this.#section.append(element);
@@ -96,7 +98,7 @@ export class Transfers {
     const row = this.#rows.get(upload);
     if (!row) return;
     const { file, state, sent } = upload;
-    const name = file.name;
+    const name = fileName(file.name);
     const done = file.size ? sent / file.size : state === 'done' ? 1 : 0;
     row.element.dataset.state = state;
     row.bar.set(done);

@@ -4,7 +4,7 @@
 // colour, never by colour alone.
 
 import { announce, button, h, icon, setText } from './dom.js';
-import { target, variant } from './words.js';
+import { fileName, target, variant } from './words.js';
 
 const WORD = { plays: 'Plays', render: 'Needs a render', reject: 'Can’t play' };
 
@@ -109,7 +109,7 @@ function openSheet(asset, verdict) {
   sheet.replaceChildren(
     h('header', { class: 'sheet-head' },
       h('span', { class: 'lamp' }, icon(verdict.verdict)),
-      h('div', {}, h('h2', { id: 'verdict-title', text: `${name}: ${wordOf(verdict)}` }), h('p', { class: 'quiet' }, h('bdi', { text: asset.name }))),
+      h('div', {}, h('h2', { id: 'verdict-title', text: `${name}: ${wordOf(verdict)}` }), h('p', { class: 'quiet' }, h('bdi', { text: fileName(asset.name) }))),
       h('button', { type: 'button', class: 'button bare', 'aria-label': 'Close', onclick: close }, icon('close'))),
     h('div', { class: 'sheet-body' }, body));
   closeOutside(sheet);

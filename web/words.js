@@ -17,6 +17,12 @@ const CONTAINER = {
 };
 const HDR = { hdr10: 'HDR10', hlg: 'HLG HDR', 'dolby-vision': 'Dolby Vision' };
 
+/**
+ * A file's name as it may be shown: line breaks and the marks that turn the reading
+ * direction round, which make `gpj.exe` look like `exe.jpg`, become visible.
+ */
+export const fileName = (name) => name.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, '\ufffd');
+
 /** Decimal units, as disks and networks are sold. */
 export function bytes(count) {
   if (!Number.isFinite(count)) return '';

@@ -14,6 +14,7 @@ rows('bit rates', words.bitRate, [[0, ''], [null, ''], [128_000, '128 kb/s'], [9
 rows('clock', words.clock, [[0, '0:00'], [0.2, '0:01'], [7.4, '0:07'], [59.6, '1:00'], [725, '12:05'], [3723, '1:02:03'], [NaN, '']]);
 rows('time left', words.left, [[NaN, ''], [-1, ''], [Infinity, ''], [0.4, 'almost done'], [12.2, '12 s left'], [59.4, '59 s left'], [90, '2 min left'], [3569, '59 min left'], [3900, '1 h 5 min left'], [7170, '2 h 0 min left']]);
 rows('frame rates', words.frameRate, [['30000/1001', '29.97'], ['25/1', '25'], ['24000/1001', '23.98'], ['0/0', null], [null, null], ['x', null]]);
+rows('names', words.fileName, [['été 夏.mp4', 'été 夏.mp4'], ['a\nb.mp4', 'a\uFFFDb.mp4'], ['\u202Egpj.exe', '\uFFFDgpj.exe']]);
 rows('targets', words.target, [['hevc 2160p60', 'HEVC 2160p60'], ['h264 1080p30', 'H.264 1080p30']]);
 rows('variants', words.variant, [
   [{ codec: 'h264', width: 1920, height: 1080, fps: '30000/1001' }, 'H.264, 1920 × 1080, 29.97 fps'],

@@ -251,6 +251,30 @@ fn any_facts_get_a_consistent_verdict() {
         );
         assert!(serde_json::to_string(&said).is_ok(), "{}", told());
 
+        if let Some(variant) = said.variant.as_ref().filter(|variant| !variant.copied) {
+            let shown = facts.main_video().unwrap();
+            let (width, height) = shown.size().unwrap();
+            let (width, height) = if shown.is_turned() {
+                (height, width)
+            } else {
+                (width, height)
+            };
+            assert!(
+                variant.width <= width && variant.height <= height,
+                "{}",
+                told()
+            );
+            assert!(
+                variant.width % 2 == 0 && variant.height % 2 == 0,
+                "{}",
+                told()
+            );
+            assert!(
+                variant.fps <= shown.fps && variant.fps <= Some(board.target.fps),
+                "{}",
+                told()
+            );
+        }
         if let Some(result) = made(&said, &board, &facts) {
             let again = verdict(&result, &board, policy, "again.mp4");
             assert_eq!(again.verdict, Outcome::Plays, "{} then {again:?}", told());

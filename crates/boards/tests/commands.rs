@@ -317,10 +317,18 @@ fn probe(name: &str, folder: &Path) -> Facts {
 
 const TONE: &str = "-f lavfi -i sine=d=0.4";
 
-/// Clips that do not play, each wrong in another way: (board, file, how ffmpeg makes it, what
-/// the command holds, the size of the result).
+/// (board, file, how ffmpeg makes it, what the command holds, the size of the result)
+type Clip = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    (u32, u32),
+);
+
+/// Clips that do not play, each wrong in another way.
 #[rustfmt::skip]
-const CLIPS: &[(&str, &str, &str, &str, (u32, u32))] = &[
+const CLIPS: &[Clip] = &[
     ("small-h264", "fast large.webm", "-f lavfi -i testsrc2=s=320x240:r=60:d=0.4 SOUND -c:v libvpx-vp9 -cpu-used 8 -deadline realtime -c:a libopus", "scale=120:90", (120, 90)),
     ("small-h264", "it's \"odd\"\n-$(id).mkv", "-f lavfi -i testsrc=s=321x181:r=24:d=0.4 -pix_fmt yuv444p -c:v ffv1", "setsar=1", (160, 90)),
     ("small-h264", "-dash.mov", "-f lavfi -i testsrc2=s=160x90:r=24000/1001:d=0.4 SOUND -c:v prores_ks -c:a pcm_s16le", "-pix_fmt yuv420p", (160, 90)),

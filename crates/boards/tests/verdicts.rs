@@ -364,7 +364,14 @@ fn a_turned_row_takes_a_picture_either_way() {
             "#,
         )
         .unwrap();
-    let rows: [(u32, u32, Outcome, &[&str], Option<(u32, u32)>); 5] = [
+    type Row = (
+        u32,
+        u32,
+        Outcome,
+        &'static [&'static str],
+        Option<(u32, u32)>,
+    );
+    let rows: [Row; 5] = [
         (1920, 1080, Plays, &[], None),
         (1080, 1920, Plays, &[], None),
         (

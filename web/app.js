@@ -52,12 +52,12 @@ async function describeServer() {
       version && h('span', { text: `Kinora ${version}` }),
       Number.isFinite(free) && h('span', { text: `${bytes(free)} free` }),
       limit && h('span', { text: `files up to ${bytes(limit)}` }),
-      policy === 'gate' && h('span', { text: 'renders nothing itself' }),
+      policy?.render === false && h('span', { text: 'renders nothing itself' }),
       h('a', { href: '/api/openapi.json', text: 'API description' }),
     ].filter(Boolean));
   }
   if (board.status === 'fulfilled') {
-    const { board_id: id, name, model } = board.value;
+    const { id, name, model } = board.value;
     setText(by('host'), model || name ? `Running on ${model || name}` : '');
     if (id) assets.showThisBoard(id);
   }

@@ -39,6 +39,8 @@ export class Events {
     };
     source.onerror = () => source === this.#source && this.retry();
     source.addEventListener('asset', (event) => this.onasset(JSON.parse(event.data)));
+    // The server dropped events that this page was too slow to take.
+    source.addEventListener('resync', () => this.connect());
     source.addEventListener('removed', (event) => this.onremoved(JSON.parse(event.data).id));
   }
 

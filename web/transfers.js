@@ -114,7 +114,7 @@ export class Transfers {
       setText(row.text, `${amount} · Connection lost. Continues by itself when it is back.`);
       announce(`${name}: connection lost`);
     } else if (state === 'failed') {
-      setText(row.text, `Not uploaded: ${upload.error}.`);
+      setText(row.text, `Not uploaded: ${fileName(upload.error)}.`);
       announce(`${name} was not uploaded: ${upload.error}`);
       this.#next();
     } else if (state === 'done') {

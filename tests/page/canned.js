@@ -19,8 +19,8 @@ const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 
 export class Canned {
   assets = [];
-  status = { version: '0.1.0', uptime_s: 60, free_bytes: 182_400_000_000, policy: 'render', max_upload: 64_000_000_000 };
-  board = { board_id: 'x86', name: 'PC (x86)', model: 'PC (x86)', source: 'architecture' };
+  status = { version: '0.1.0', uptime_s: 60, free_bytes: 182_400_000_000, policy: { render: true, allow_software: false }, max_upload: 64_000_000_000 };
+  board = { id: 'x86', name: 'PC (x86)', model: null };
   /** Asset JSON for a finished upload; tests may replace it. */
   accept = (upload) => ({ ...blank(upload.name, upload.size), id: `up${upload.id}` });
   /** Requests seen, as "METHOD /path". */

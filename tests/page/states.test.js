@@ -196,6 +196,16 @@ test('a lost connection is said, and what changed meanwhile is there after it', 
   assert.equal(await banner.isVisible(), false);
 });
 
+test('a page that was too slow for the events reads the list again', async (t) => {
+  const server = await canned([ready('one', 'clip.mp4')]);
+  const page = await open(t, browser, server.url);
+  await card(page, 'clip.mp4').waitFor();
+  server.assets = [ready('two', 'missed.mp4')];
+  server.send('resync', {});
+  await card(page, 'missed.mp4').waitFor();
+  await card(page, 'clip.mp4').waitFor({ state: 'detached' });
+});
+
 test('a list that cannot be read is tried again', async (t) => {
   const server = await canned([ready('one', 'clip.mp4')]);
   let refusals = 2;

@@ -79,10 +79,7 @@ impl Asset {
 
     /// What each board of `table` makes of the asset; empty unless it is ready.
     pub fn verdicts(&self, table: &Table, policy: Policy) -> Vec<Verdict> {
-        let Some(facts) = self
-            .facts()
-            .filter(|_| self.state() == AssetState::Ready)
-        else {
+        let Some(facts) = self.facts().filter(|_| self.state() == AssetState::Ready) else {
             return Vec::new();
         };
         table
@@ -109,7 +106,11 @@ fn from_row(row: &Row<'_>) -> rusqlite::Result<Asset> {
     })
 }
 
-fn with_stream(transaction: &Transaction<'_>, mut asset: Asset, now_ms: i64) -> rusqlite::Result<Asset> {
+fn with_stream(
+    transaction: &Transaction<'_>,
+    mut asset: Asset,
+    now_ms: i64,
+) -> rusqlite::Result<Asset> {
     asset.stream = stream::of(transaction, &asset.id, now_ms)?;
     Ok(asset)
 }

@@ -101,7 +101,11 @@ pub fn drop_stale_segments(catalog: &Catalog, store: &Store, asset: &str) -> Res
         for rung in &stream.rungs {
             named.insert(init(asset, &rung.name));
             let segments = catalog.segments(asset, &rung.name)?;
-            named.extend(segments.iter().map(|s| segment(asset, &rung.name, s.number)));
+            named.extend(
+                segments
+                    .iter()
+                    .map(|s| segment(asset, &rung.name, s.number)),
+            );
         }
     }
     for pin in pins.iter().filter(|pin| !named.contains(&pin.name)) {
@@ -120,10 +124,19 @@ pub fn drop_orphans(catalog: &Catalog, store: &Store) -> Result<usize> {
     let mut found: HashSet<String> = HashSet::new();
     for kind in ["asset/", "stream/"] {
         let pins = store.pins(kind)?;
-        found.extend(pins.iter().filter_map(|pin| asset_of(&pin.name)).map(str::to_owned));
+        found.extend(
+            pins.iter()
+                .filter_map(|pin| asset_of(&pin.name))
+                .map(str::to_owned),
+        );
     }
     let names = store.names("streams/")?;
-    found.extend(names.iter().filter_map(|name| asset_of(name)).map(str::to_owned));
+    found.extend(
+        names
+            .iter()
+            .filter_map(|name| asset_of(name))
+            .map(str::to_owned),
+    );
     let known = catalog.known_assets()?;
     found.retain(|asset| !known.contains(asset));
     for asset in &found {

@@ -92,8 +92,13 @@ impl Stream {
     /// Where the stream stands.
     pub fn state(&self) -> StreamState {
         match self {
-            Self { cancelled: true, .. } => StreamState::Cancelled,
-            Self { finished_ms: Some(_), .. } => StreamState::Done,
+            Self {
+                cancelled: true, ..
+            } => StreamState::Cancelled,
+            Self {
+                finished_ms: Some(_),
+                ..
+            } => StreamState::Done,
             Self { error: Some(_), .. } => StreamState::Failed,
             Self { leased: true, .. } => StreamState::Running,
             _ => StreamState::Waiting,
@@ -197,10 +202,8 @@ impl Catalog {
     /// [`crate::Error::Sql`].
     pub fn cancel_stream(&self, asset: &str) -> Result<bool> {
         self.write("cancel a stream", |transaction| {
-            let changed = transaction.execute(
-                "UPDATE streams SET cancelled = 1 WHERE asset = ?1",
-                [asset],
-            )?;
+            let changed = transaction
+                .execute("UPDATE streams SET cancelled = 1 WHERE asset = ?1", [asset])?;
             Ok(changed > 0)
         })
     }

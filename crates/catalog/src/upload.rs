@@ -111,7 +111,9 @@ impl Catalog {
     pub fn uploads(&self) -> Result<Vec<Upload>> {
         self.read("list the uploads", |transaction| {
             transaction
-                .prepare_cached(&format!("SELECT {COLUMNS} FROM uploads ORDER BY created, id"))?
+                .prepare_cached(&format!(
+                    "SELECT {COLUMNS} FROM uploads ORDER BY created, id"
+                ))?
                 .query_map([], from_row)?
                 .collect()
         })

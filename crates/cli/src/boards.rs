@@ -1,8 +1,9 @@
 //! `kinora boards`: the table that every verdict is made by.
 
 use crate::table::Table;
-use crate::{Outcome, stdout};
+use crate::{Outcome, stdout, units};
 use anyhow::Result;
+use boards::Rate;
 use std::path::PathBuf;
 
 /// List the boards: what each decodes and what is rendered for it
@@ -46,33 +47,40 @@ pub fn run(args: Args) -> Result<Outcome> {
     let mut table = Table::new(["BOARD", "NAME", "DECODES", "BY", "TARGET", "OUTPUT"]);
     for board in rows.boards() {
         let target = &board.target;
-        let mut first = true;
-        for decode in &board.decodes {
-            let size = format!(
-                "{} {}x{}@{}",
-                decode.codec, decode.max_width, decode.max_height, decode.max_fps
-            );
+        let target = limit(&target.codec, target.width, target.height, &target.fps);
+        for (at, decode) in board.decodes.iter().enumerate() {
+            // What is said of the board stands beside its first row only.
             let once = |text: &str| {
-                if first {
+                if at == 0 {
                     text.to_owned()
                 } else {
                     String::new()
                 }
             };
+            let by = decode.hwdec.as_deref().unwrap_or("software");
             table.row([
                 once(&board.id),
                 once(&board.name),
-                size,
-                decode.hwdec.clone().unwrap_or_else(|| "software".into()),
-                once(&format!(
-                    "{} {}x{}@{}",
-                    target.codec, target.width, target.height, target.fps
-                )),
+                limit(
+                    &decode.codec,
+                    decode.max_width,
+                    decode.max_height,
+                    &decode.max_fps,
+                ),
+                by.to_owned(),
+                once(&target),
                 once(&board.output.vo),
             ]);
-            first = false;
         }
     }
     stdout::text(&table.to_string())?;
     Ok(Outcome::Done)
+}
+
+/// `hevc 3840x2160@60`
+fn limit(codec: &str, width: u32, height: u32, fps: &Rate) -> String {
+    format!(
+        "{codec} {width}x{height}@{}",
+        units::frame_rate(&fps.to_string())
+    )
 }

@@ -100,9 +100,7 @@ fn asked<'t>(table: &'t Table, names: &[String]) -> Result<Vec<&'t Board>> {
                 shown::text(name),
                 known.join(", ")
             );
-            return Err(Cli::command()
-                .error(ErrorKind::InvalidValue, message)
-                .into());
+            return Err(usage(message).into());
         }
     }
     let named = |board: &&Board| {
@@ -111,6 +109,16 @@ fn asked<'t>(table: &'t Table, names: &[String]) -> Result<Vec<&'t Board>> {
             .any(|name| table.get(name).is_some_and(|found| found.id == board.id))
     };
     Ok(table.boards().iter().filter(named).collect())
+}
+
+/// A wrong call of this command, as clap says it.
+fn usage(message: String) -> clap::Error {
+    let mut cli = Cli::command();
+    cli.build();
+    match cli.find_subcommand_mut("check") {
+        Some(check) => check.error(ErrorKind::InvalidValue, message),
+        None => cli.error(ErrorKind::InvalidValue, message),
+    }
 }
 
 /// What a probe says, as the boards' room reads it: the one form between the two is the JSON.

@@ -38,6 +38,7 @@ use std::process::ExitCode;
 #[derive(Parser)]
 #[command(
     name = "kinora",
+    bin_name = "kinora",
     version,
     after_help = "\
 Exit codes: 0 done, 1 failed, 2 wrong usage; `check` ends with 3 when a board that was asked

@@ -32,8 +32,26 @@ fn page() -> std::io::Result<Vec<u8>> {
     for subcommand in command.get_subcommands() {
         render(subcommand, &mut page)?;
     }
-    whole.render_extra_section(&mut page)?;
+    if let Some(text) = command.get_after_help() {
+        page.extend_from_slice(b".SH \"EXIT CODES\"\n");
+        page.extend_from_slice(as_typed(&text.to_string()).as_bytes());
+    }
     Ok(page)
+}
+
+/// Text whose lines are kept, as examples must be; man(7) calls it no-fill mode.
+fn as_typed(text: &str) -> String {
+    let lines = text.lines().map(|line| {
+        let line = line.replace('\\', "\\e").replace('-', "\\-");
+        // A dot or an apostrophe at the beginning would be a request of roff's.
+        let guard = if line.starts_with(['.', '\'']) {
+            "\\&"
+        } else {
+            ""
+        };
+        format!("{guard}{line}\n")
+    });
+    format!(".PP\n.nf\n{}.fi\n", lines.collect::<String>())
 }
 
 fn render(command: &clap::Command, page: &mut Vec<u8>) -> std::io::Result<()> {
@@ -50,10 +68,12 @@ fn render(command: &clap::Command, page: &mut Vec<u8>) -> std::io::Result<()> {
     one.render_description_section(&mut sections)?;
     one.render_synopsis_section(&mut sections)?;
     one.render_options_section(&mut sections)?;
-    one.render_extra_section(&mut sections)?;
     // A section of a subcommand is a part of that subcommand's section.
     let nested = String::from_utf8_lossy(&sections).replace(".SH ", ".SS ");
     page.extend_from_slice(nested.as_bytes());
+    if let Some(examples) = command.get_after_help() {
+        page.extend_from_slice(as_typed(&examples.to_string()).as_bytes());
+    }
     for subcommand in command.get_subcommands() {
         render(subcommand, page)?;
     }

@@ -1,0 +1,206 @@
+//! `kinora ladder`: the folder it writes, what it tells, and how it ends.
+
+use crate::process::{Ended, clip, kinora, run, small_clip, terminate, until};
+use serde::Deserialize;
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+#[derive(Debug, Deserialize)]
+struct Made {
+    input: String,
+    master: String,
+    rungs: Vec<Rung>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Rung {
+    name: String,
+    width: u32,
+    height: u32,
+    bit_rate: u64,
+    bandwidth: u64,
+    average_bandwidth: u64,
+    segments: usize,
+    copied: bool,
+    cids: Option<Vec<String>>,
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of these tests")
+}
+
+#[test]
+fn the_folder_is_what_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = clip(
+        folder.path(),
+        "tall.mkv",
+        "-f lavfi -i testsrc2=size=854x480:rate=25:duration=3 -f lavfi -i sine=duration=3 -c:v mpeg4 -q:v 4 -c:a aac",
+    );
+    for container in ["ts", "cmaf"] {
+        let (out, data) = (folder.path().join(container), folder.path().join("data"));
+        let ended = run([
+            "ladder",
+            text(&file),
+            "-o",
+            text(&out),
+            "--json",
+            "--segment",
+            "1",
+            "--container",
+            container,
+            "--store",
+            "--data",
+            text(&data),
+        ]);
+        let made: Made = serde_json::from_value(ended.json()).unwrap();
+        assert_eq!(made.input, text(&file));
+        assert_eq!(made.master, text(&out.join("master.m3u8")));
+        let sizes: Vec<_> = made
+            .rungs
+            .iter()
+            .map(|rung| (rung.name.as_str(), rung.width, rung.height))
+            .collect();
+        assert_eq!(sizes, [("480p", 854, 480), ("360p", 640, 360)]);
+        let master = fs::read_to_string(out.join("master.m3u8")).unwrap();
+        for rung in &made.rungs {
+            assert!(
+                master.contains(&format!("{}/playlist.m3u8", rung.name)),
+                "{master}"
+            );
+            assert!(!rung.copied && rung.bit_rate >= 500_000, "{rung:?}");
+            assert!(
+                rung.bandwidth >= rung.average_bandwidth && rung.average_bandwidth > 0,
+                "{rung:?}"
+            );
+            let ending = if container == "ts" { ".ts" } else { ".m4s" };
+            let mut files: Vec<_> = fs::read_dir(out.join(&rung.name))
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .filter(|path| text(path).ends_with(ending))
+                .collect();
+            files.sort();
+            assert_eq!(files.len(), rung.segments);
+            let cids = rung.cids.as_ref().expect("--store was given");
+            // CMAF has the initialisation segment ahead of the others.
+            let cids = &cids[cids.len() - rung.segments..];
+            for (file, cid) in files.iter().zip(cids) {
+                let stored = kinora(["store", "cat", cid, "--data", text(&data)])
+                    .output()
+                    .unwrap()
+                    .stdout;
+                assert!(stored == fs::read(file).unwrap(), "{}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_source_that_fits_is_copied_and_no_cids_are_told_unasked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = small_clip(folder.path(), 2);
+    let out = folder.path().join("out");
+    let made: Made =
+        serde_json::from_value(run(["ladder", text(&file), "-o", text(&out), "--json"]).json())
+            .unwrap();
+    assert_eq!(made.rungs.len(), 1);
+    assert!(
+        made.rungs[0].copied && made.rungs[0].cids.is_none(),
+        "{made:?}"
+    );
+    let page = run(["ladder", text(&file), "-o", text(&out)]).done();
+    assert!(page.contains("360p") && page.contains("copied"), "{page}");
+}
+
+#[test]
+fn ctrl_c_keeps_what_is_finished() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = clip(
+        folder.path(),
+        "long.mp4",
+        "-f lavfi -i testsrc2=size=1280x720:rate=30:duration=60 -c:v mpeg4 -q:v 8",
+    );
+    let out = folder.path().join("out");
+    let child = kinora(["ladder", text(&file), "-o", text(&out), "--segment", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    until(|| out.join("master.m3u8").exists());
+    terminate(&child, "INT");
+    let ended = Ended::from(child.wait_with_output().unwrap());
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(130), ""),
+        "{}",
+        ended.stderr
+    );
+    assert!(
+        ended.stderr.contains("finished segments stay"),
+        "{}",
+        ended.stderr
+    );
+    let playlist = fs::read_to_string(out.join("360p/playlist.m3u8")).unwrap();
+    assert!(
+        !playlist.contains("#EXT-X-ENDLIST"),
+        "a stream that was stopped has not ended"
+    );
+    for segment in playlist.lines().filter(|line| !line.starts_with('#')) {
+        assert!(
+            out.join("360p").join(segment).metadata().unwrap().len() > 0,
+            "{segment}"
+        );
+    }
+    let partial = fs::read_dir(out.join("360p"))
+        .unwrap()
+        .filter(|entry| text(&entry.as_ref().unwrap().path()).ends_with(".part"));
+    assert_eq!(partial.count(), 0);
+}
+
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = folder.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=300k", "none", text(&disk)])
+        .output();
+    if !mounted.is_ok_and(|mounted| mounted.status.success()) {
+        let _ = writeln!(io::stderr(), "not tried: mounting a small tmpfs needs root");
+        return;
+    }
+    let file = clip(
+        folder.path(),
+        "big.mp4",
+        "-f lavfi -i testsrc2=size=854x480:rate=25:duration=8 -c:v mpeg4 -q:v 4",
+    );
+    let out = disk.join("out");
+    let ended = run(["ladder", text(&file), "-o", text(&out), "--segment", "1"]);
+    let playlist = fs::read_to_string(out.join("480p/playlist.m3u8")).unwrap_or_default();
+    let named: Vec<_> = playlist
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|name| out.join("480p").join(name))
+        .collect();
+    let there = named
+        .iter()
+        .all(|segment| segment.metadata().is_ok_and(|about| about.len() > 0));
+    assert!(
+        Command::new("umount")
+            .arg(&disk)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let error = ended.failed();
+    assert!(
+        error.contains("big.mp4") && error.contains("No space left"),
+        "{error}"
+    );
+    assert!(
+        there,
+        "a playlist names a segment that is not whole: {playlist}"
+    );
+}

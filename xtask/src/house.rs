@@ -36,7 +36,7 @@ pub const ROOMS: &[Room] = &[
     room("store", &[], &[]),
     room("catalog", &["store", "boards"], &[]),
     room("player", &["boards"], &[]),
-    room("server", &["catalog", "store", "ladder", "media", "boards"], &[]),
+    room("server", &["catalog", "store", "ladder", "media", "boards"], &["src/process.rs"]),
     room("va-driver", &["v4l2", "bitstream"], &["src/"]),
     room("decoded", &["v4l2", "bitstream", "media"], &["src/"]),
     room("cli", &["boards", "catalog", "ladder", "media", "player", "server", "store", "v4l2", "bitstream"], &["src/guard.rs"]),

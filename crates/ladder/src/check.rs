@@ -1,0 +1,759 @@
+//! Is a finished stream what its playlists say? Reads the master, every media playlist and every
+//! segment of a folder, and reports what is not as it should be.
+//!
+//! Playlist validators read text only, and the usual faults do not show there: a first picture that
+//! is late, a runt at the end, a BANDWIDTH below the peak, rungs cut at different pictures. The
+//! rules are RFC 8216 (with its second edition's definition of the peak) and the checkable part of
+//! Apple's HLS authoring specification. The segments are taken apart by this crate's own readers,
+//! which take nothing from the writers but the format.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use crate::h264::{self, Sps};
+use crate::playlist::{Content, Rendition, SegmentInfo};
+use crate::sample::{AAC_FRAME, TICKS, seconds};
+use crate::{cmaf, mpegts};
+
+/// How far a stated duration may be from the measured one, in ticks: EXTINF has microseconds.
+const EXACT: i64 = 2;
+/// Half a second of sound more or less than pictures is heard.
+const SOUND_END: i64 = TICKS / 5;
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// File below the folder.
+    pub place: String,
+    /// Short name of the rule: `extinf`, `bandwidth`, `idr`.
+    pub rule: &'static str,
+    /// What is wrong, with numbers.
+    pub detail: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.place, self.rule, self.detail)
+    }
+}
+
+/// Checks the stream in a folder, or whose master playlist this is. Nothing found means that all is
+/// well.
+pub fn check(path: &Path) -> Vec<Finding> {
+    let master = if path.is_dir() {
+        path.join("master.m3u8")
+    } else {
+        path.to_path_buf()
+    };
+    let root = master.parent().unwrap_or(Path::new("")).to_path_buf();
+    let mut checker = Checker {
+        root,
+        findings: Vec::new(),
+    };
+    checker.master(&master);
+    checker.findings
+}
+
+struct Checker {
+    root: PathBuf,
+    findings: Vec<Finding>,
+}
+
+/// A variant or an audio rendition as the master lists it.
+struct Listed {
+    attributes: HashMap<String, String>,
+    uri: String,
+}
+
+/// A media playlist.
+#[derive(Default)]
+struct Playlist {
+    place: String,
+    folder: String,
+    target: u32,
+    ended: bool,
+    map: Option<String>,
+    /// EXTINF in seconds, and the address.
+    segments: Vec<(f64, String)>,
+}
+
+/// One picture of a segment.
+#[derive(Clone, Copy)]
+struct Shown {
+    pts: i64,
+    dts: i64,
+    idr: bool,
+}
+
+/// What the segments of a playlist hold.
+#[derive(Default)]
+struct Contents {
+    /// By segment.
+    pictures: Vec<Vec<Shown>>,
+    /// Start and duration of each run of AAC frames, by segment.
+    sound: Vec<Vec<(i64, i64)>>,
+    bytes: Vec<u64>,
+    sps: Option<Vec<u8>>,
+    aac: bool,
+}
+
+impl Checker {
+    fn find(&mut self, place: &str, rule: &'static str, detail: impl Into<String>) {
+        self.findings.push(Finding {
+            place: place.to_string(),
+            rule,
+            detail: detail.into(),
+        });
+    }
+
+    fn expect(
+        &mut self,
+        holds: bool,
+        place: &str,
+        rule: &'static str,
+        detail: impl FnOnce() -> String,
+    ) {
+        if !holds {
+            self.find(place, rule, detail());
+        }
+    }
+
+    fn read(&mut self, place: &str) -> Option<Vec<u8>> {
+        let plain = !place.contains("://") && !place.starts_with('/') && !place.contains("..");
+        if !plain {
+            self.find(place, "address", "not a file below the folder");
+            return None;
+        }
+        match fs::read(self.root.join(place)) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                self.find(place, "missing", error.to_string());
+                None
+            }
+        }
+    }
+
+    fn text(&mut self, place: &str) -> Option<String> {
+        let bytes = self.read(place)?;
+        let text = String::from_utf8(bytes).ok();
+        self.expect(text.is_some(), place, "text", || "not UTF-8".to_string());
+        let text = text?;
+        let first = text.lines().next() == Some("#EXTM3U");
+        self.expect(first, place, "tags", || {
+            "does not start with #EXTM3U".to_string()
+        });
+        for tag in ["#EXT-X-VERSION:", "#EXT-X-INDEPENDENT-SEGMENTS"] {
+            let there = text.lines().any(|line| line.starts_with(tag));
+            self.expect(there, place, "tags", || format!("no {tag}"));
+        }
+        Some(text)
+    }
+
+    fn master(&mut self, master: &Path) {
+        let place = master
+            .file_name()
+            .map_or_else(String::new, |n| n.to_string_lossy().into_owned());
+        let Some(text) = self.text(&place) else {
+            return;
+        };
+        let (variants, audio) = listed(&text);
+        self.expect(!variants.is_empty(), &place, "tags", || {
+            "no variant".to_string()
+        });
+        let mut renditions = Vec::new();
+        for listed in &variants {
+            if let Some(opened) = self.rendition(&listed.uri) {
+                renditions.push((listed, opened));
+            }
+        }
+        let audio = audio
+            .iter()
+            .find_map(|listed| Some((listed, self.rendition(&listed.uri)?)));
+        let audio = audio.as_ref().map(|(_, opened)| opened);
+        for (listed, (playlist, contents)) in &renditions {
+            self.variant(&place, listed, playlist, contents, audio);
+        }
+        if let Some((playlist, contents)) = audio {
+            self.sound(playlist, contents);
+        }
+        self.together(&renditions, audio);
+    }
+
+    fn rendition(&mut self, uri: &str) -> Option<(Playlist, Contents)> {
+        let text = self.text(uri)?;
+        let playlist = self.playlist(uri, &text);
+        let contents = self.contents(&playlist);
+        Some((playlist, contents))
+    }
+
+    fn playlist(&mut self, place: &str, text: &str) -> Playlist {
+        let folder = place
+            .rsplit_once('/')
+            .map_or(String::new(), |(folder, _)| format!("{folder}/"));
+        let mut playlist = Playlist {
+            place: place.to_string(),
+            folder,
+            ..Playlist::default()
+        };
+        let (mut kind, mut duration) = (None, None);
+        for line in text.lines() {
+            if let Some(value) = line.strip_prefix("#EXT-X-TARGETDURATION:") {
+                playlist.target = value.parse().unwrap_or(0);
+            } else if let Some(value) = line.strip_prefix("#EXT-X-PLAYLIST-TYPE:") {
+                kind = Some(value.to_string());
+            } else if let Some(value) = line.strip_prefix("#EXT-X-MAP:") {
+                playlist.map = attributes(value).remove("URI");
+            } else if line == "#EXT-X-ENDLIST" {
+                playlist.ended = true;
+            } else if let Some(value) = line.strip_prefix("#EXTINF:") {
+                duration = value
+                    .split(',')
+                    .next()
+                    .and_then(|value| value.parse::<f64>().ok());
+            } else if !line.starts_with('#') && !line.is_empty() {
+                match duration.take() {
+                    Some(duration) => playlist.segments.push((duration, line.to_string())),
+                    None => self.find(place, "extinf", format!("{line} has none")),
+                }
+            }
+        }
+        let expected = if playlist.ended { "VOD" } else { "EVENT" };
+        self.expect(kind.as_deref() == Some(expected), place, "tags", || {
+            format!("playlist type {kind:?} where {expected} is due")
+        });
+        self.expect(playlist.target > 0, place, "tags", || {
+            "no target duration".to_string()
+        });
+        self.expect(!playlist.segments.is_empty(), place, "tags", || {
+            "no segment".to_string()
+        });
+        self.durations(&playlist);
+        playlist
+    }
+
+    /// RFC 8216 4.3.3.1, and no runt.
+    fn durations(&mut self, playlist: &Playlist) {
+        let target = f64::from(playlist.target);
+        for (duration, uri) in &playlist.segments {
+            self.expect(
+                duration.round() <= target,
+                &playlist.place,
+                "target-duration",
+                || format!("{uri} lasts {duration} s, the target duration is {target} s"),
+            );
+        }
+        let [_, .., (last, uri)] = &playlist.segments[..] else {
+            return;
+        };
+        let runt = *last < (target / 4.0).min(1.0);
+        self.expect(!runt || !playlist.ended, &playlist.place, "runt", || {
+            format!("the last segment, {uri}, lasts only {last} s")
+        });
+    }
+
+    fn contents(&mut self, playlist: &Playlist) -> Contents {
+        let mut contents = Contents::default();
+        let header = match &playlist.map {
+            None => None,
+            Some(uri) => {
+                let place = format!("{}{uri}", playlist.folder);
+                let header = self.read(&place).map(|bytes| cmaf::read_init(&bytes));
+                self.expect(header != Some(None), &place, "format", || {
+                    "damaged".to_string()
+                });
+                header.flatten()
+            }
+        };
+        let mut counters = HashMap::new();
+        for (_, uri) in &playlist.segments {
+            let place = format!("{}{uri}", playlist.folder);
+            let Some(bytes) = self.read(&place) else {
+                continue;
+            };
+            contents.bytes.push(bytes.len() as u64);
+            match (&playlist.map, &header) {
+                (None, _) => self.open_ts(&place, &bytes, &mut contents, &mut counters),
+                (Some(_), Some(header)) => self.open_cmaf(&place, header, &bytes, &mut contents),
+                (Some(_), None) => {}
+            }
+        }
+        contents
+    }
+
+    fn open_ts(
+        &mut self,
+        place: &str,
+        bytes: &[u8],
+        contents: &mut Contents,
+        counters: &mut HashMap<u16, u8>,
+    ) {
+        let segment = mpegts::read(bytes);
+        for fault in &segment.faults {
+            self.find(place, "format", fault.clone());
+        }
+        for &(pid, first, last) in &segment.counters {
+            if let Some(before) = counters.insert(pid, last) {
+                self.expect(first == (before + 1) % 16, place, "continuity", || {
+                    format!("PID {pid:#x} starts at {first} after {before}")
+                });
+            }
+        }
+        let mut pictures = Vec::new();
+        for unit in &segment.video {
+            let nals = h264::annex_b(&unit.data);
+            let idr = nals.iter().any(|nal| h264::kind(nal) == h264::IDR);
+            let delimited = nals.first().is_some_and(|nal| h264::kind(nal) == h264::AUD);
+            self.expect(delimited, place, "format", || {
+                "no access unit delimiter".to_string()
+            });
+            if idr {
+                let sps = nals.iter().find(|nal| h264::kind(nal) == h264::SPS);
+                self.parameter_set(place, sps.map(|nal| nal.to_vec()), contents);
+            }
+            pictures.push(Shown {
+                pts: unit.pts,
+                dts: unit.dts,
+                idr,
+            });
+        }
+        let mut sound = Vec::new();
+        for unit in &segment.audio {
+            match mpegts::adts_frames(&unit.data) {
+                Some((rate, frames)) => {
+                    let duration = frames as i64 * AAC_FRAME * TICKS / i64::from(rate);
+                    sound.push((unit.pts, duration));
+                }
+                None => self.find(place, "format", "damaged ADTS header"),
+            }
+        }
+        contents.aac |= !sound.is_empty();
+        contents.sound.push(sound);
+        // Fragmented MP4 may do this, with negative composition offsets.
+        let late = pictures
+            .iter()
+            .filter(|picture| picture.dts > picture.pts)
+            .count();
+        self.expect(late == 0, place, "times", || {
+            format!("{late} pictures are decoded after they are shown")
+        });
+        self.pictures(place, &pictures);
+        contents.pictures.push(pictures);
+    }
+
+    fn open_cmaf(
+        &mut self,
+        place: &str,
+        header: &cmaf::Header,
+        bytes: &[u8],
+        contents: &mut Contents,
+    ) {
+        let samples = cmaf::read_segment(header, bytes);
+        self.expect(samples.is_some(), place, "format", || "damaged".to_string());
+        let samples = samples.unwrap_or_default();
+        let scale = i64::from(header.timescale);
+        let ticks = |time: i64| (time * TICKS + scale / 2).div_euclid(scale);
+        if header.aac {
+            contents.aac = true;
+            let sound = samples
+                .iter()
+                .map(|sample| (ticks(sample.pts), ticks(sample.duration)));
+            contents.sound.push(sound.collect());
+            return;
+        }
+        self.parameter_set(place, header.sps.clone(), contents);
+        let mut pictures = Vec::new();
+        for sample in &samples {
+            let nals = h264::length_prefixed(sample.data, 4);
+            self.expect(nals.is_some(), place, "format", || {
+                "damaged NAL units".to_string()
+            });
+            let idr = nals
+                .unwrap_or_default()
+                .iter()
+                .any(|nal| h264::kind(nal) == h264::IDR);
+            self.expect(idr == sample.sync, place, "idr", || {
+                format!("sync sample flag {} on IDR {idr}", sample.sync)
+            });
+            pictures.push(Shown {
+                pts: ticks(sample.pts),
+                dts: ticks(sample.dts),
+                idr,
+            });
+        }
+        self.pictures(place, &pictures);
+        contents.pictures.push(pictures);
+    }
+
+    fn parameter_set(&mut self, place: &str, sps: Option<Vec<u8>>, contents: &mut Contents) {
+        match (&contents.sps, sps) {
+            (_, None) => self.find(place, "idr", "an IDR without its sequence parameter set"),
+            (None, sps) => contents.sps = sps,
+            (Some(known), Some(sps)) => self.expect(*known == sps, place, "codecs", || {
+                "the sequence parameter set differs from the first segment's".to_string()
+            }),
+        }
+    }
+
+    /// A segment alone: starts with an IDR and is closed at its start.
+    fn pictures(&mut self, place: &str, pictures: &[Shown]) {
+        let Some(first) = pictures.first() else {
+            self.find(place, "idr", "no picture");
+            return;
+        };
+        self.expect(first.idr, place, "idr", || {
+            "the first picture is not an IDR".to_string()
+        });
+        let early = pictures
+            .iter()
+            .filter(|picture| picture.pts < first.pts)
+            .count();
+        self.expect(early == 0, place, "closed", || {
+            format!("{early} pictures are shown before the first")
+        });
+    }
+
+    fn variant(
+        &mut self,
+        master: &str,
+        listed: &Listed,
+        playlist: &Playlist,
+        contents: &Contents,
+        audio: Option<&(Playlist, Contents)>,
+    ) {
+        let attribute = |name: &str| listed.attributes.get(name).map(String::as_str);
+        let uri = &listed.uri;
+        let due = [
+            "BANDWIDTH",
+            "AVERAGE-BANDWIDTH",
+            "CODECS",
+            "RESOLUTION",
+            "FRAME-RATE",
+            "CLOSED-CAPTIONS",
+        ];
+        for name in due {
+            self.expect(attribute(name).is_some(), master, "tags", || {
+                format!("{uri} has no {name}")
+            });
+        }
+        self.bandwidth(master, listed, playlist, contents, audio);
+        let sps = contents.sps.as_deref().and_then(Sps::parse);
+        self.expect(sps.is_some(), uri, "codecs", || {
+            "no sequence parameter set".to_string()
+        });
+        if let Some(sps) = sps {
+            let sound = contents.aac || audio.is_some_and(|(_, audio)| audio.aac);
+            let codecs = sps.codec_string() + if sound { ",mp4a.40.2" } else { "" };
+            self.expect(
+                attribute("CODECS") == Some(&codecs),
+                master,
+                "codecs",
+                || {
+                    format!(
+                        "{uri} says {:?}, its segments {codecs}",
+                        attribute("CODECS")
+                    )
+                },
+            );
+            let size = format!("{}x{}", sps.width, sps.height);
+            self.expect(
+                attribute("RESOLUTION") == Some(&size),
+                master,
+                "resolution",
+                || {
+                    format!(
+                        "{uri} says {:?}, its segments {size}",
+                        attribute("RESOLUTION")
+                    )
+                },
+            );
+        }
+        self.times(playlist, contents, attribute("FRAME-RATE"), master);
+        if contents.aac {
+            self.sound(playlist, contents);
+            self.sound_ends(playlist, contents, contents);
+        }
+    }
+
+    /// Declared against measured: never below the peak, and within a tenth above once all is there.
+    fn bandwidth(
+        &mut self,
+        master: &str,
+        listed: &Listed,
+        playlist: &Playlist,
+        contents: &Contents,
+        audio: Option<&(Playlist, Contents)>,
+    ) {
+        let number = |name: &str| {
+            listed
+                .attributes
+                .get(name)
+                .and_then(|text| text.parse().ok())
+        };
+        let mut measured = vec![measured(playlist, contents)];
+        measured.extend(audio.map(|(playlist, contents)| self::measured(playlist, contents)));
+        let peak: u64 = measured.iter().map(Rendition::peak_bandwidth).sum();
+        let average: u64 = measured.iter().map(Rendition::average_bandwidth).sum();
+        let uri = &listed.uri;
+        let declared: u64 = number("BANDWIDTH").unwrap_or(0);
+        let high = playlist.ended && declared > peak + peak / 10;
+        self.expect(declared >= peak && !high, master, "bandwidth", || {
+            format!("{uri} declares {declared}, the measured peak is {peak}")
+        });
+        let declared: u64 = number("AVERAGE-BANDWIDTH").unwrap_or(0);
+        self.expect(
+            declared.abs_diff(average) <= average / 10,
+            master,
+            "bandwidth",
+            || format!("{uri} declares an average of {declared}, measured is {average}"),
+        );
+    }
+
+    /// All segments of a rung in a row: from 0, rising, each as long as its EXTINF.
+    fn times(
+        &mut self,
+        playlist: &Playlist,
+        contents: &Contents,
+        frame_rate: Option<&str>,
+        master: &str,
+    ) {
+        let place = &playlist.place;
+        let starts = starts(contents);
+        self.expect(
+            starts.first().is_none_or(|&start| start == 0),
+            place,
+            "first-pts",
+            || format!("the first picture is shown at {} ticks", starts[0]),
+        );
+        let mut last_dts = i64::MIN;
+        let mut shown = Vec::new();
+        for pictures in &contents.pictures {
+            for picture in pictures {
+                self.expect(picture.dts > last_dts, place, "times", || {
+                    format!("decode time {} after {last_dts}", picture.dts)
+                });
+                last_dts = picture.dts;
+                shown.push(picture.pts);
+            }
+        }
+        shown.sort_unstable();
+        let count = shown.len();
+        shown.dedup();
+        self.expect(shown.len() == count, place, "times", || {
+            format!("{} pictures share a display time", count - shown.len())
+        });
+        let mut gaps: Vec<i64> = shown.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        gaps.sort_unstable();
+        let usual = gaps.get(gaps.len() / 2).copied().unwrap_or(0);
+        let end = shown.last().map_or(0, |&last| last + usual);
+        for (index, (duration, uri)) in playlist.segments.iter().enumerate() {
+            let Some(&start) = starts.get(index) else {
+                break;
+            };
+            let (measured, allowed) = match starts.get(index + 1) {
+                Some(&next) => (next - start, EXACT),
+                // Nothing in a segment says how long its last picture stands.
+                None => (end - start, usual.max(EXACT)),
+            };
+            let stated = (duration * TICKS as f64).round() as i64;
+            let right = measured.abs_diff(stated) <= allowed as u64 || count == 1;
+            self.expect(right, place, "extinf", || {
+                format!(
+                    "{uri} says {duration} s, its pictures last {} s",
+                    seconds(measured)
+                )
+            });
+        }
+        let total: f64 = playlist.segments.iter().map(|(duration, _)| duration).sum();
+        let rate = count as f64 / total;
+        let stated = frame_rate
+            .and_then(|text| text.parse::<f64>().ok())
+            .unwrap_or(rate);
+        // A single frame more or less is rounding.
+        let near = (stated - rate).abs() <= rate * 0.05 + 1.5 / total;
+        self.expect(near, master, "frame-rate", || {
+            format!("{place} is declared with {stated}, measured are {rate:.3}")
+        });
+    }
+
+    /// AAC frames that follow one another from 0 on without a gap.
+    fn sound(&mut self, playlist: &Playlist, contents: &Contents) {
+        let place = &playlist.place;
+        let mut expected = 0;
+        for (number, (start, duration)) in contents.sound.iter().flatten().enumerate() {
+            // Each start is rounded to a tick of its own.
+            let allowed = if number == 0 { EXACT } else { EXACT + 2 };
+            let gap = start - expected;
+            self.expect(gap.abs() <= allowed, place, "sound", || {
+                format!("a gap of {gap} ticks at {start}")
+            });
+            expected = start + duration;
+        }
+    }
+
+    fn sound_ends(&mut self, playlist: &Playlist, video: &Contents, audio: &Contents) {
+        let last_shown = video
+            .pictures
+            .iter()
+            .flatten()
+            .map(|picture| picture.pts)
+            .max();
+        let last_heard = audio
+            .sound
+            .iter()
+            .flatten()
+            .map(|(start, length)| start + length)
+            .max();
+        let total: f64 = playlist.segments.iter().map(|(duration, _)| duration).sum();
+        let end = (total * TICKS as f64) as i64;
+        if let (Some(_), Some(heard)) = (last_shown, last_heard) {
+            self.expect(
+                (heard - end).abs() <= SOUND_END,
+                &playlist.place,
+                "sound",
+                || format!("sound ends at {} s, pictures at {total} s", seconds(heard)),
+            );
+        }
+    }
+
+    /// What holds between renditions.
+    fn together(
+        &mut self,
+        renditions: &[(&Listed, (Playlist, Contents))],
+        audio: Option<&(Playlist, Contents)>,
+    ) {
+        let Some((_, (first, first_contents))) = renditions.first() else {
+            return;
+        };
+        let expected = starts(first_contents);
+        let others = renditions.iter().map(|(_, opened)| opened).skip(1);
+        for (playlist, contents) in others.chain(audio) {
+            let place = &playlist.place;
+            self.expect(
+                playlist.target == first.target,
+                place,
+                "target-duration",
+                || {
+                    format!(
+                        "{} here, {} in {}",
+                        playlist.target, first.target, first.place
+                    )
+                },
+            );
+            let (own, other) = (playlist.segments.len(), first.segments.len());
+            self.expect(own == other || !playlist.ended, place, "aligned", || {
+                format!("{own} segments here, {other} in {}", first.place)
+            });
+            if contents.pictures.is_empty() {
+                continue;
+            }
+            let found = starts(contents);
+            let unequal = found
+                .iter()
+                .zip(&expected)
+                .position(|(own, other)| own != other);
+            self.expect(unequal.is_none(), place, "aligned", || {
+                let at = unequal.unwrap_or(0);
+                format!(
+                    "segment {at} starts at {}, in {} at {}",
+                    found[at], first.place, expected[at]
+                )
+            });
+        }
+        if let Some((playlist, contents)) = audio {
+            if playlist.ended {
+                self.sound_ends(first, first_contents, contents);
+            }
+        }
+    }
+}
+
+fn starts(contents: &Contents) -> Vec<i64> {
+    contents
+        .pictures
+        .iter()
+        .filter_map(|pictures| Some(pictures.first()?.pts))
+        .collect()
+}
+
+/// The playlist with the sizes that its segments really have.
+fn measured(playlist: &Playlist, contents: &Contents) -> Rendition {
+    let segments =
+        playlist
+            .segments
+            .iter()
+            .zip(&contents.bytes)
+            .map(|((duration, uri), &bytes)| SegmentInfo {
+                uri: uri.clone(),
+                duration: *duration,
+                bytes,
+            });
+    Rendition {
+        name: playlist.place.clone(),
+        content: Content::Video {
+            width: 0,
+            height: 0,
+            frame_rate: 0.0,
+        },
+        uri: playlist.place.clone(),
+        codecs: String::new(),
+        target_duration: playlist.target,
+        init: None,
+        expected_peak: 0,
+        segments: segments.collect(),
+    }
+}
+
+/// The variants and the audio renditions of a master.
+fn listed(text: &str) -> (Vec<Listed>, Vec<Listed>) {
+    let (mut variants, mut audio) = (Vec::new(), Vec::new());
+    let mut pending = None;
+    for line in text.lines() {
+        if let Some(value) = line.strip_prefix("#EXT-X-STREAM-INF:") {
+            pending = Some(attributes(value));
+        } else if let Some(value) = line.strip_prefix("#EXT-X-MEDIA:") {
+            let attributes = attributes(value);
+            if let Some(uri) = attributes.get("URI").cloned() {
+                audio.push(Listed { attributes, uri });
+            }
+        } else if !line.starts_with('#') && !line.is_empty() {
+            if let Some(attributes) = pending.take() {
+                variants.push(Listed {
+                    attributes,
+                    uri: line.to_string(),
+                });
+            }
+        }
+    }
+    (variants, audio)
+}
+
+/// An attribute list (RFC 8216 4.2), quotes removed.
+fn attributes(mut text: &str) -> HashMap<String, String> {
+    let mut found = HashMap::new();
+    while let Some((name, rest)) = text.split_once('=') {
+        let (value, rest) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+            None => rest.split_at(rest.find(',').unwrap_or(rest.len())),
+        };
+        found.insert(name.to_string(), value.to_string());
+        text = rest.strip_prefix(',').unwrap_or(rest);
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attribute_lists() {
+        let found = attributes("BANDWIDTH=100,CODECS=\"avc1.64001f,mp4a.40.2\",RESOLUTION=2x2");
+        assert_eq!(found["BANDWIDTH"], "100");
+        assert_eq!(found["CODECS"], "avc1.64001f,mp4a.40.2");
+        assert_eq!(found["RESOLUTION"], "2x2");
+    }
+}

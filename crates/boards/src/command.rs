@@ -104,7 +104,10 @@ fn encoded(video: &Video, (width, height): (u32, u32), board: &Board) -> Result<
         codec: target.codec.clone(),
         width: fitted_width,
         height: fitted_height,
-        fps: video.fps.map(|fps| lowered(fps, target.fps)),
+        fps: video
+            .fps
+            .filter(|_| !video.variable_rate)
+            .map(|fps| lowered(fps, target.fps)),
         copied: false,
     })
 }
@@ -230,8 +233,9 @@ fn encode_words(video: &Video, variant: &Variant, board: &Board) -> Vec<String> 
         (Some(source), Some(fps)) if fps < source => {
             words.extend(["-r".to_owned(), plain_rate(fps)])
         }
-        // Of an unknown rate only the upper end can be set.
-        (None, _) => words.extend(["-fpsmax".to_owned(), plain_rate(board.target.fps)]),
+        // Of an unknown rate only the upper end can be set, and of one that varies it must be:
+        // ffmpeg fills up to the shortest time between two pictures, far above the average.
+        (_, None) => words.extend(["-fpsmax".to_owned(), plain_rate(board.target.fps)]),
         _ => {}
     }
     let encoder = if variant.codec == "hevc" {

@@ -43,6 +43,8 @@ pub struct Video {
     /// Frames per second.
     #[serde(deserialize_with = "rate")]
     pub fps: Option<Rate>,
+    /// Whether the rate varies; `fps` is its average then.
+    pub variable_rate: bool,
     /// Shape of one pixel as `num/den`.
     pub sample_aspect: Option<String>,
     /// Degrees clockwise to turn the picture for display: 0, 90, 180 or 270.

@@ -171,7 +171,7 @@ pub struct Variant {
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// Rate; `None` where the source's is unknown, and then at most the target's.
+    /// Rate; `None` where the source's is unknown or varies, and then at most the target's.
     pub fps: Option<Rate>,
     /// Whether the video goes over as it is, without being encoded again.
     pub copied: bool,

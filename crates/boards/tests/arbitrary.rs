@@ -92,6 +92,7 @@ impl Random {
             width: Some(1280),
             height: Some(720),
             fps: Rate::new(30_000, 1001),
+            variable_rate: false,
             sample_aspect: text("1/1"),
             rotation: Some(0),
             pix_fmt: text("yuv420p"),
@@ -129,6 +130,7 @@ impl Random {
             r.name(&["smpte2084", "arib-std-b67"])
         });
         self.damage(&mut video.attached_picture, |_| true);
+        self.damage(&mut video.variable_rate, |_| true);
         video
     }
 

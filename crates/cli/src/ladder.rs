@@ -77,7 +77,7 @@ struct MadeRung<'a> {
     name: &'a str,
     width: u32,
     height: u32,
-    /// What was asked of the encoder; for a copied rung, what it turned out to be.
+    /// What the encoder is asked for; for a copied rung, what the source has.
     bit_rate: u64,
     /// The measured peak and average, as the master playlist gives them for this rung alone.
     bandwidth: u64,
@@ -249,12 +249,12 @@ impl Output {
             .iter()
             .any(|made| made.name == rendition.name && made.copied);
         let average_bandwidth = rendition.average_bandwidth();
-        let asked = self.bit_rates.get(&rendition.name).copied();
+        let planned = self.bit_rates.get(&rendition.name).copied();
         Some(MadeRung {
             name: &rendition.name,
             width,
             height,
-            bit_rate: asked.filter(|_| !copied).unwrap_or(average_bandwidth),
+            bit_rate: planned.unwrap_or(average_bandwidth),
             bandwidth: rendition.peak_bandwidth(),
             average_bandwidth,
             segments: rendition.segments.len(),

@@ -51,13 +51,13 @@ impl Limit {
 
 fn page(file: &Path, probe: &Probe) -> Result<String> {
     let mut page = format!("{}\n", shown::path(file));
-    let mut head = vec![shown::text(&probe.container)];
+    let mut head = vec![probe.container.to_owned()];
     head.extend(probe.duration_s.map(units::time));
     head.extend(probe.bit_rate.map(units::bit_rate));
     head.push(units::bytes(probe.size));
     writeln!(page, "  {}", head.join(", "))?;
     for video in &probe.video {
-        let mut words = vec![codec(&video.codec, video.profile.as_deref())];
+        let mut words = vec![codec(video.codec, video.profile)];
         words.push(format!("{}x{}", video.width, video.height));
         words.extend(video.fps.as_ref().map(|fps| {
             let rate = units::frame_rate(&fps.to_string());
@@ -67,7 +67,7 @@ fn page(file: &Path, probe: &Probe) -> Result<String> {
                 format!("{rate} fps")
             }
         }));
-        words.extend(video.pix_fmt.clone());
+        words.extend(video.pix_fmt.map(str::to_owned));
         words.extend(
             video
                 .hdr
@@ -85,19 +85,19 @@ fn page(file: &Path, probe: &Probe) -> Result<String> {
         writeln!(page, "  {kind:<8} {}", words.join(", "))?;
     }
     for audio in &probe.audio {
-        let mut words = vec![codec(&audio.codec, audio.profile.as_deref())];
+        let mut words = vec![codec(audio.codec, audio.profile)];
         words.push(
             audio
                 .channel_layout
                 .clone()
                 .unwrap_or_else(|| format!("{} channels", audio.channels)),
         );
-        words.push(format!("{} Hz", audio.sample_rate));
+        words.extend(audio.sample_rate.map(|rate| format!("{rate} Hz")));
         words.extend(audio.language.as_deref().map(shown::text));
         writeln!(page, "  {:<8} {}", "audio", words.join(", "))?;
     }
     for subtitle in &probe.subtitles {
-        let mut words = vec![subtitle.codec.clone()];
+        let mut words = vec![subtitle.codec.to_owned()];
         words.extend(subtitle.language.as_deref().map(shown::text));
         writeln!(page, "  {:<8} {}", "text", words.join(", "))?;
     }

@@ -31,7 +31,10 @@ fn files_that_are_no_video() {
     check(&folder.join("none.mp4"), &["none.mp4", "No such file"]);
     check(
         folder,
-        &[folder.file_name().unwrap().to_str().unwrap(), "irectory"],
+        &[
+            folder.file_name().unwrap().to_str().unwrap(),
+            "not a regular file",
+        ],
     );
     check(&write(folder, "empty.mp4", ""), &["empty.mp4", "empty"]);
     check(

@@ -82,7 +82,7 @@ pub fn clip(folder: &Path, name: &str, arguments: &str) -> PathBuf {
     file
 }
 
-/// H.264 with sound, 640x360 at 25 pictures a second.
+/// H.264 with sound, 640x360 at 25 pictures a second, under the bit rate of such a rung.
 pub fn small_clip(folder: &Path, seconds: u32) -> PathBuf {
     clip(
         folder,
@@ -90,7 +90,7 @@ pub fn small_clip(folder: &Path, seconds: u32) -> PathBuf {
         &format!(
             "-f lavfi -i testsrc2=size=640x360:rate=25:duration={seconds} \
              -f lavfi -i sine=duration={seconds} \
-             -c:v libx264 -preset ultrafast -pix_fmt yuv420p -profile:v main -c:a aac"
+             -c:v libx264 -preset ultrafast -crf 34 -pix_fmt yuv420p -c:a aac"
         ),
     )
 }

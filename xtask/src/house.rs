@@ -40,7 +40,7 @@ pub const ROOMS: &[Room] = &[
     room("va-driver", &["v4l2", "bitstream"], &["src/"]),
     room("decoded", &["v4l2", "bitstream", "media"], &["src/"]),
     room("cli", &["boards", "catalog", "ladder", "media", "player", "server", "store", "v4l2", "bitstream"], &["src/guard.rs"]),
-    room("xtask", &[], &[]),
+    room("xtask", &[], &["src/bench.rs"]),
 ];
 
 /// A dependency that only some rooms may name, because it brings a runtime, a C library or a

@@ -90,14 +90,15 @@ impl Parameters {
             .unwrap_or("unknown")
     }
 
-    /// FFmpeg's name of the profile: "High", "Main 10", "LC".
-    pub fn profile(&self) -> Option<&'static str> {
+    /// FFmpeg's name of the profile ("High", "Main 10", "LC"), or its number where it has none.
+    pub fn profile(&self) -> Option<String> {
         let raw = self.raw();
         if raw.profile == UNKNOWN {
             return None;
         }
         // SAFETY: a look-up in a constant table by value; an unknown profile gives null.
-        unsafe { static_name(sys::avcodec_profile_name(raw.codec_id, raw.profile)) }
+        let name = unsafe { static_name(sys::avcodec_profile_name(raw.codec_id, raw.profile)) };
+        Some(name.map_or_else(|| raw.profile.to_string(), str::to_owned))
     }
 
     /// The level as the codec codes it: 40 is H.264 level 4, 120 HEVC level 4.

@@ -227,7 +227,12 @@ impl Input {
 
     fn find_stream_info(&mut self, limits: Limits) -> Result<()> {
         let max_pixels = limits.max_pixels.to_string();
-        let pairs = [("max_pixels", max_pixels.as_str()), ("threads", "1")];
+        let pairs = [
+            ("max_pixels", max_pixels.as_str()),
+            ("threads", "1"),
+            ("skip_loop_filter", "all"),
+            ("skip_idct", "all"),
+        ];
         let mut options: Vec<Dictionary> = self
             .raw_streams()
             .map(|_| Dictionary::from_pairs(pairs))
@@ -552,7 +557,8 @@ impl Opening {
         };
         // External references of QuickTime tracks are followed, into our refusal: without this
         // libav would read such a track's samples from the wrong place of this file.
-        let mut options = Dictionary::from_pairs([("enable_drefs", "1")]);
+        let mut options =
+            Dictionary::from_pairs([("enable_drefs", "1"), ("use_absolute_path", "1")]);
         log::clear();
         // SAFETY: the context is live and passes to libav, which frees it on failure and then
         // leaves null; the hint is a zero-ended string.
@@ -584,8 +590,18 @@ impl Opening {
         Ok(context)
     }
 
+    /// A demuxer may have been chosen by the extension alone; if nothing in the bytes speaks for
+    /// it, the file is not damaged media but no media at all.
     fn open_failure(&mut self, code: i32) -> Error {
-        failure(&mut self.reader, &self.file, "opening", code)
+        let error = failure(&mut self.reader, &self.file, "opening", code);
+        if let Error::Truncated { message, .. } = &error {
+            // SAFETY: the reader's context is live and its demuxer gone.
+            unsafe { sys::avio_seek(self.reader.context(), 0, libc::SEEK_SET) };
+            if self.probe_format(c"").is_err() {
+                return self.not_media(message.clone());
+            }
+        }
+        error
     }
 }
 

@@ -28,6 +28,7 @@ mod probe;
 mod rational;
 mod scaler;
 mod stream;
+mod thumbnail;
 
 pub use audio::{AudioEncoder, AudioEncoderOptions};
 pub use codec::Parameters;
@@ -47,3 +48,4 @@ pub use probe::{AudioStream, Probe, SubtitleStream, VideoStream, probe};
 pub use rational::Rational;
 pub use scaler::{Geometry, Scaler};
 pub use stream::{Hdr, Kind, Orientation, Stream};
+pub use thumbnail::thumbnail;

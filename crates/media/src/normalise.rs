@@ -7,7 +7,7 @@
 use ffmpeg_sys_the_third::AVFieldOrder;
 
 use crate::graph::has_filter;
-use crate::stream::{Kind, Stream};
+use crate::stream::{Kind, Orientation, Stream};
 
 /// What happens to a stream's colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,21 +36,13 @@ impl VideoChain {
     /// The chain that a stream needs.
     pub fn for_stream(stream: &Stream) -> Self {
         let mut filters = Vec::new();
-        let deinterlacer = if is_interlaced(stream) {
-            deinterlacer()
-        } else {
-            None
-        };
+        let deinterlacer = deinterlace(stream);
         filters.extend(deinterlacer.clone());
-        let colour = match stream.parameters.colour().is_hdr() {
-            false => ColourTreatment::Unchanged,
-            true if can_tone_map() => ColourTreatment::ToneMapped,
-            true => ColourTreatment::HdrKept,
-        };
+        let colour = treatment(stream);
         if colour == ColourTreatment::ToneMapped {
             filters.push(tone_map(stream));
         }
-        filters.extend(orient(stream).into_iter().map(str::to_owned));
+        filters.extend(orient(stream.orientation).into_iter().map(str::to_owned));
         let description = if filters.is_empty() {
             "null".to_owned()
         } else {
@@ -113,11 +105,21 @@ fn is_interlaced(stream: &Stream) -> bool {
 }
 
 /// One frame out per frame in; frames that the decoder marks as progressive pass untouched.
-fn deinterlacer() -> Option<String> {
+pub(crate) fn deinterlace(stream: &Stream) -> Option<String> {
     ["bwdif", "yadif"]
         .into_iter()
-        .find(|filter| has_filter(filter))
+        .find(|filter| is_interlaced(stream) && has_filter(filter))
         .map(|filter| format!("{filter}=mode=send_frame:parity=auto:deint=interlaced"))
+}
+
+pub(crate) fn treatment(stream: &Stream) -> ColourTreatment {
+    if !stream.parameters.colour().is_hdr() {
+        ColourTreatment::Unchanged
+    } else if can_tone_map() {
+        ColourTreatment::ToneMapped
+    } else {
+        ColourTreatment::HdrKept
+    }
 }
 
 fn can_tone_map() -> bool {
@@ -126,7 +128,7 @@ fn can_tone_map() -> bool {
 
 /// Linear light in float, compressed by Hable's curve, BT.709 out. What the stream leaves
 /// unspecified is BT.2020, as BT.2100 says.
-fn tone_map(stream: &Stream) -> String {
+pub(crate) fn tone_map(stream: &Stream) -> String {
     let colour = stream.parameters.colour();
     let transfer = if colour.is_hlg() {
         "arib-std-b67"
@@ -152,8 +154,8 @@ fn tone_map(stream: &Stream) -> String {
     )
 }
 
-fn orient(stream: &Stream) -> Vec<&'static str> {
-    let orientation = stream.orientation;
+/// Mirroring first, then turning.
+pub(crate) fn orient(orientation: Orientation) -> Vec<&'static str> {
     let mut filters = Vec::new();
     if orientation.mirrored {
         filters.push("hflip");

@@ -40,8 +40,8 @@ pub struct VideoStream {
     pub index: usize,
     /// FFmpeg's name of the codec.
     pub codec: &'static str,
-    /// FFmpeg's name of the profile.
-    pub profile: Option<&'static str>,
+    /// FFmpeg's name of the profile, or its number where it has none.
+    pub profile: Option<String>,
     /// The level as the codec codes it (40 is H.264 level 4).
     pub level: Option<i32>,
     /// Luma columns for display, before sample aspect and rotation.
@@ -95,8 +95,8 @@ pub struct AudioStream {
     pub index: usize,
     /// FFmpeg's name of the codec.
     pub codec: &'static str,
-    /// FFmpeg's name of the profile.
-    pub profile: Option<&'static str>,
+    /// FFmpeg's name of the profile, or its number where it has none.
+    pub profile: Option<String>,
     /// Channels.
     pub channels: u32,
     /// FFmpeg's name of the layout.
@@ -224,9 +224,9 @@ fn field_order(order: AVFieldOrder) -> Option<&'static str> {
     }
 }
 
-/// Packets looked at where a container has no index and its two rates disagree: about four
-/// seconds of film.
-const RATE_PACKETS: usize = 100;
+/// Packets looked at where a container has no index and its rates cannot be trusted: two seconds
+/// of film and more.
+const RATE_PACKETS: usize = 60;
 /// A frame counts as odd when its length is this far off the usual one: jitter of a camera's
 /// clock and of millisecond timestamps stays below, a dropped frame does not.
 const ODD_LENGTH: f64 = 0.25;
@@ -242,7 +242,9 @@ fn rate(stream: &Stream, input: &mut Input) -> Result<(Option<Rational>, bool)> 
     let agree = |tolerance| (average.to_f64() / base.to_f64() - 1.0).abs() < tolerance;
     let mut times = input.indexed_times(stream.index);
     if times.len() < 3 {
-        if agree(0.005) {
+        // Matroska states one frame length for the whole track, whatever its frames do.
+        let stated = input.container().starts_with("matroska");
+        if agree(0.005) && !stated {
             return Ok((stream.frame_rate(), false));
         }
         times = packet_times(stream.index, input)?;

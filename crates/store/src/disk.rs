@@ -10,6 +10,7 @@
 use std::{
     fs::{self, File, OpenOptions, Permissions},
     io::{self, ErrorKind, Read, Write},
+    num::NonZeroU64,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     process,
@@ -17,7 +18,7 @@ use std::{
 };
 
 use cid::Cid;
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, flock};
 
 use crate::{Error, meta, unixfs};
 
@@ -44,6 +45,9 @@ pub(crate) struct Draft {
     path: PathBuf,
     /// Renamed away: the name in `tmp/` is not ours any more.
     placed: bool,
+    /// Bytes written, and of these how many the disk was told to write.
+    written: u64,
+    started: u64,
 }
 
 pub(crate) struct Given {
@@ -132,6 +136,8 @@ impl Disk {
                 file,
                 path,
                 placed: false,
+                written: 0,
+                started: 0,
             };
             if locked && draft.stat()?.nlink() == 1 {
                 return Ok(draft);
@@ -267,11 +273,20 @@ impl Draft {
     pub fn write_all(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.file
             .write_all(bytes)
-            .map_err(|e| Error::io("writing", &self.path, e))
+            .map_err(|e| Error::io("writing", &self.path, e))?;
+        self.written += bytes.len() as u64;
+        Ok(())
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Has the kernel write out what is only in memory, without waiting for it: "not needed soon"
+    /// starts that, and pages under way to the disk are not dropped. Without it the disk would
+    /// idle until the final sync. It is a hint, so a refusal is none of our business.
+    pub fn start_writing(&mut self) {
+        let len = NonZeroU64::new(self.written - self.started);
+        if len.is_some() {
+            let _ = fadvise(&self.file, self.started, len, Advice::DontNeed);
+        }
+        self.started = self.written;
     }
 
     fn stat(&self) -> Result<fs::Metadata, Error> {

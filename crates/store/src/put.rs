@@ -9,19 +9,13 @@
 //! after it everything is there. The rename is inside the write lock because `collect` unlinks
 //! inside the same lock, so an object can never lose its file between rename and commit.
 //!
-//! Content of one chunk is kept in memory, and if the store has it already nothing is written.
-//! Longer content is hashed here while a thread writes it, with a handful of 1 MiB buffers between
-//! the two, so the slower of disk and hash sets the pace instead of their sum.
+//! Content of less than a chunk is kept in memory, and if the store has it already nothing is written.
+//! Longer content is written and hashed chunk by chunk in one buffer; the disk is set to work on
+//! each chunk as soon as it is written, so that it is busy while the next one is hashed.
 
 use std::{
-    collections::VecDeque,
     io::{self, Read, Write},
     path::Path,
-    sync::{
-        Arc,
-        mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
-    },
-    thread::JoinHandle,
 };
 
 use cid::Cid;
@@ -33,9 +27,6 @@ use crate::{
     meta, mime, names, pins,
     unixfs::{self, CHUNK, Dag, Importer},
 };
-
-/// Buffers of one chunk between reading and writing.
-const BUFFERS: usize = 4;
 
 /// What to record along with the content, all in one transaction.
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,13 +63,13 @@ impl Store {
     pub fn put(&self, mut content: impl Read, options: &PutOptions<'_>) -> Result<Stored, Error> {
         let mut writer = self.writer(options)?;
         loop {
-            let mut buffer = writer.buffer()?;
-            let n = unixfs::read_full(&mut content, &mut buffer[..CHUNK]).map_err(Error::Source)?;
-            buffer.truncate(n);
-            writer.push(buffer)?;
-            if n < CHUNK {
+            let n = unixfs::read_full(&mut content, &mut writer.buffer[writer.filled..])
+                .map_err(Error::Source)?;
+            writer.filled += n;
+            if writer.filled < CHUNK {
                 return writer.finish();
             }
+            writer.spill()?;
         }
     }
 
@@ -109,9 +100,9 @@ impl Store {
             store: self,
             options: *options,
             importer: Importer::new(),
-            partial: Vec::new(),
-            first: None,
-            pipe: None,
+            buffer: vec![0; CHUNK],
+            filled: 0,
+            draft: None,
         })
     }
 
@@ -283,69 +274,53 @@ pub struct Writer<'a> {
     store: &'a Store,
     options: PutOptions<'a>,
     importer: Importer,
-    /// Bytes that do not fill a chunk yet.
-    partial: Vec<u8>,
-    /// The first chunk, as long as it may be all.
-    first: Option<Vec<u8>>,
-    pipe: Option<Pipe>,
+    /// One chunk of room, whose first `filled` bytes are not in the draft yet.
+    buffer: Vec<u8>,
+    filled: usize,
+    /// Begun when the first chunk is full.
+    draft: Option<Draft>,
 }
 
 impl Writer<'_> {
     /// Ends the content and records it.
     pub fn finish(mut self) -> Result<Stored, Error> {
-        let rest = std::mem::take(&mut self.partial);
-        self.push(rest)?;
-        let content = match self.pipe.take() {
-            None => Content::Memory(self.first.take().unwrap_or_default()),
-            Some(pipe) => Content::Incoming(Incoming::Draft(pipe.finish()?)),
+        if self.draft.is_some() {
+            self.spill()?;
+        }
+        let content = match self.draft.take() {
+            Some(draft) => Content::Incoming(Incoming::Draft(draft)),
+            None => {
+                self.buffer.truncate(self.filled);
+                self.importer.update(&self.buffer);
+                Content::Memory(self.buffer)
+            }
         };
-        let dag = std::mem::take(&mut self.importer).finish();
+        let dag = self.importer.finish();
         self.store.record(dag, content, &self.options)
     }
 
-    /// A buffer of one chunk to fill and `push`.
-    fn buffer(&mut self) -> Result<Vec<u8>, Error> {
-        match &mut self.pipe {
-            Some(pipe) => pipe.buffer(),
-            None => Ok(vec![0; CHUNK]),
-        }
-    }
-
-    fn push(&mut self, chunk: Vec<u8>) -> Result<(), Error> {
-        if chunk.is_empty() {
-            return Ok(());
-        }
-        if self.pipe.is_none() && self.first.is_none() {
-            self.importer.update(&chunk);
-            self.first = Some(chunk);
-            return Ok(());
-        }
-        let pipe = match &mut self.pipe {
-            Some(pipe) => pipe,
-            none => none.insert(Pipe::start(self.store.disk().draft()?)?),
+    /// Moves what is in the buffer on to the draft, and hashes it while the disk writes.
+    fn spill(&mut self) -> Result<(), Error> {
+        let draft = match &mut self.draft {
+            Some(draft) => draft,
+            none => none.insert(self.store.disk().draft()?),
         };
-        if let Some(first) = self.first.take() {
-            pipe.send(first)?;
-        }
-        // Handed over first, hashed second: the thread writes the same bytes meanwhile.
-        let chunk = pipe.send(chunk)?;
-        self.importer.update(&chunk);
+        let bytes = &self.buffer[..self.filled];
+        draft.write_all(bytes)?;
+        draft.start_writing();
+        self.importer.update(bytes);
+        self.filled = 0;
         Ok(())
     }
 }
 
 impl Write for Writer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.partial.capacity() == 0 {
-            let mut buffer = self.buffer().map_err(io::Error::other)?;
-            buffer.clear();
-            self.partial = buffer;
-        }
-        let n = bytes.len().min(CHUNK - self.partial.len());
-        self.partial.extend_from_slice(&bytes[..n]);
-        if self.partial.len() == CHUNK {
-            let full = std::mem::take(&mut self.partial);
-            self.push(full).map_err(io::Error::other)?;
+        let n = bytes.len().min(CHUNK - self.filled);
+        self.buffer[self.filled..self.filled + n].copy_from_slice(&bytes[..n]);
+        self.filled += n;
+        if self.filled == CHUNK {
+            self.spill().map_err(io::Error::other)?;
         }
         Ok(n)
     }
@@ -354,104 +329,4 @@ impl Write for Writer<'_> {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// The thread that writes a draft, and the buffers that go back and forth.
-struct Pipe {
-    /// Dropped to end the thread.
-    chunks: Option<SyncSender<Arc<Vec<u8>>>>,
-    /// One token for each buffer that was written and let go.
-    written: Receiver<()>,
-    /// Buffers handed over, oldest first.
-    under_way: VecDeque<Arc<Vec<u8>>>,
-    thread: Option<JoinHandle<Result<Draft, Error>>>,
-}
-
-impl Pipe {
-    fn start(draft: Draft) -> Result<Self, Error> {
-        let (chunks, receive) = sync_channel(BUFFERS);
-        let (done, written) = channel();
-        let path = draft.path().to_owned();
-        let thread = std::thread::Builder::new()
-            .name("store-write".into())
-            .spawn(move || write_chunks(draft, receive, done))
-            .map_err(|e| Error::io("starting a writer for", path, e))?;
-        Ok(Self {
-            chunks: Some(chunks),
-            written,
-            under_way: VecDeque::with_capacity(BUFFERS),
-            thread: Some(thread),
-        })
-    }
-
-    fn send(&mut self, chunk: Vec<u8>) -> Result<Arc<Vec<u8>>, Error> {
-        let chunk = Arc::new(chunk);
-        self.under_way.push_back(chunk.clone());
-        let sender = self.chunks.as_ref().expect("open until finished");
-        match sender.send(chunk.clone()) {
-            Ok(()) => Ok(chunk),
-            Err(_) => Err(self.failure()),
-        }
-    }
-
-    /// A buffer that has been written, or a new one while there are few.
-    fn buffer(&mut self) -> Result<Vec<u8>, Error> {
-        if self.under_way.len() < BUFFERS {
-            return Ok(vec![0; CHUNK]);
-        }
-        if self.written.recv().is_err() {
-            return Err(self.failure());
-        }
-        let oldest = self.under_way.pop_front().expect("as many as sent");
-        let mut buffer = Arc::try_unwrap(oldest).unwrap_or_default();
-        buffer.resize(CHUNK, 0);
-        Ok(buffer)
-    }
-
-    fn finish(mut self) -> Result<Draft, Error> {
-        self.join()
-    }
-
-    /// Why the thread ended early.
-    fn failure(&mut self) -> Error {
-        match self.join() {
-            Err(error) => error,
-            Ok(draft) => Error::io(
-                "writing",
-                draft.path(),
-                io::Error::from(io::ErrorKind::BrokenPipe),
-            ),
-        }
-    }
-
-    fn join(&mut self) -> Result<Draft, Error> {
-        self.chunks = None;
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(result)) => result,
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
-            None => Err(Error::Source(io::Error::other("an earlier write failed"))),
-        }
-    }
-}
-
-impl Drop for Pipe {
-    fn drop(&mut self) {
-        if self.thread.is_some() {
-            let _ = self.join();
-        }
-    }
-}
-
-fn write_chunks(
-    mut draft: Draft,
-    chunks: Receiver<Arc<Vec<u8>>>,
-    written: Sender<()>,
-) -> Result<Draft, Error> {
-    for chunk in chunks {
-        draft.write_all(&chunk)?;
-        drop(chunk);
-        // Nobody waits any more once the content has ended.
-        let _ = written.send(());
-    }
-    Ok(draft)
 }

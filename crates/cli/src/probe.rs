@@ -57,7 +57,7 @@ fn page(file: &Path, probe: &Probe) -> Result<String> {
     head.push(units::bytes(probe.size));
     writeln!(page, "  {}", head.join(", "))?;
     for video in &probe.video {
-        let mut words = vec![codec(video.codec, video.profile)];
+        let mut words = vec![codec(video.codec, video.profile.as_deref())];
         words.push(format!("{}x{}", video.width, video.height));
         words.extend(video.fps.as_ref().map(|fps| {
             let rate = units::frame_rate(&fps.to_string());
@@ -85,7 +85,7 @@ fn page(file: &Path, probe: &Probe) -> Result<String> {
         writeln!(page, "  {kind:<8} {}", words.join(", "))?;
     }
     for audio in &probe.audio {
-        let mut words = vec![codec(audio.codec, audio.profile)];
+        let mut words = vec![codec(audio.codec, audio.profile.as_deref())];
         words.push(
             audio
                 .channel_layout

@@ -143,6 +143,14 @@ fn upload(path: &Path, client: &Client) -> Result<String> {
             ("Content-Length", (size - offset).to_string()),
         ];
         let dropped = match client.patch(&place, &headers, SendBody::from_reader(&mut reader)) {
+            // The server was still writing what came before the connection broke, so it holds more
+            // than it said when it was asked.
+            Ok(answer)
+                if answer.status() == StatusCode::CONFLICT
+                    || answer.status() == StatusCode::LOCKED =>
+            {
+                anyhow!("the server answered {}", answer.status())
+            }
             Ok(answer) => {
                 let answer = accepted(answer)?;
                 if let Some(asset) = header(answer.headers(), "Kinora-Asset") {

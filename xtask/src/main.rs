@@ -2,8 +2,8 @@
 //!
 //! A chore is something that the project needs and no user does. Each has a file of its own; this
 //! one only chooses between them and turns an error into an exit code.
-#![forbid(unsafe_code)]
 
+mod bench;
 mod house;
 mod tidy;
 
@@ -21,11 +21,14 @@ struct Cli {
 enum Chore {
     /// Hold the tree against the house rules: who may use whom, where unsafe stands, how files begin
     Tidy,
+    /// Measure Kinora beside its peers and print the ratios
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Tidy => tidy::run(),
+        Chore::Bench(args) => bench::run(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

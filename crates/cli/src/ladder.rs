@@ -38,6 +38,19 @@ pub struct Args {
     /// Duration of a segment in seconds, 1 to 30
     #[arg(long, value_name = "SECONDS", default_value = "4", value_parser = segment_s)]
     segment: f64,
+    /// Encoder preset: ultrafast, superfast, veryfast, faster, fast, medium, slow
+    #[arg(long, value_name = "PRESET", default_value = "veryfast")]
+    preset: String,
+    /// FFmpeg's name of the H.264 encoder [default: the first hardware encoder that works, else
+    /// libx264]
+    #[arg(long, value_name = "NAME")]
+    encoder: Option<String>,
+    /// Encode the source's own size too, even where the source fits as it is
+    #[arg(long)]
+    no_copy: bool,
+    /// Threads that decode and encode [default: as many as cores and memory allow]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
     /// Put the segments into the content-addressed store too, and tell their CIDs
     #[arg(long)]
     store: bool,
@@ -113,6 +126,10 @@ pub fn run(args: Args) -> Result<Outcome> {
             ContainerName::Ts => Container::Ts,
             ContainerName::Cmaf => Container::Cmaf,
         },
+        preset: args.preset.clone(),
+        copy_source: !args.no_copy,
+        encoder: args.encoder.clone(),
+        workers: args.workers.map(usize::from),
         ..Options::default()
     };
     let outcome = ladder::run(&args.input, &options, &mut output, cancel);

@@ -27,6 +27,9 @@ use crate::{
 /// backup, files first and database last, survives a start.
 const ORPHAN_AGE: Duration = Duration::from_secs(3600);
 
+/// How far the mark of the last sweep moves at least.
+const SWEEP_STEP: Duration = Duration::from_secs(600);
+
 /// A content-addressed store. Clones share one set of connections.
 #[derive(Clone)]
 pub struct Store {
@@ -216,10 +219,14 @@ impl Store {
                 removed += 1;
             }
         }
-        // What was too young is looked at again next time.
+        // What was too young is looked at again next time. A mark that hardly moves is not worth a
+        // synced write at each start of a command.
         let swept = meta::millis(before);
-        self.meta()
-            .write(|tx| meta::set_setting(tx, "swept", swept).map_err(|e| self.meta().error(e)))?;
+        if swept - since > SWEEP_STEP.as_millis() as i64 {
+            self.meta().write(|tx| {
+                meta::set_setting(tx, "swept", swept).map_err(|e| self.meta().error(e))
+            })?;
+        }
         Ok(removed)
     }
 

@@ -177,10 +177,7 @@ impl Meta {
 fn migrate(path: &Path, connection: &mut Connection) -> Result<(), Error> {
     let fail = |source| Error::database(path, source);
     let known = MIGRATIONS.len() as i64;
-    let tx = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(fail)?;
-    let found: i64 = tx
+    let found: i64 = connection
         .query_row("PRAGMA user_version", [], |row| row.get(0))
         .map_err(fail)?;
     if found > known {
@@ -190,13 +187,17 @@ fn migrate(path: &Path, connection: &mut Connection) -> Result<(), Error> {
             known,
         });
     }
+    if found == known {
+        return Ok(());
+    }
+    let tx = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(fail)?;
     for step in &MIGRATIONS[found.max(0) as usize..] {
         tx.execute_batch(step).map_err(fail)?;
     }
-    if found < known {
-        tx.pragma_update(None, "user_version", known)
-            .map_err(fail)?;
-    }
+    tx.pragma_update(None, "user_version", known)
+        .map_err(fail)?;
     tx.commit().map_err(fail)
 }
 

@@ -320,7 +320,10 @@ impl Write for Writer<'_> {
         self.buffer[self.filled..self.filled + n].copy_from_slice(&bytes[..n]);
         self.filled += n;
         if self.filled == CHUNK {
-            self.spill().map_err(io::Error::other)?;
+            self.spill().map_err(|error| {
+                let full = error.is_full().then_some(io::ErrorKind::StorageFull);
+                io::Error::new(full.unwrap_or(io::ErrorKind::Other), error)
+            })?;
         }
         Ok(n)
     }

@@ -7,6 +7,7 @@ use std::{io::Write, os::unix::fs::FileExt};
 
 use content::{CHUNK, bytes};
 use http::{Method, Request, Response, StatusCode};
+use proptest::prelude::*;
 use store::{
     Cid, PutOptions, Store, cid_of,
     gateway::{Body, respond},
@@ -873,4 +874,54 @@ fn the_empty_file() {
             (uri, &[("range", "bytes=-1")], 200, Some(b""), &[]),
         ],
     );
+}
+
+proptest! {
+    /// Whatever is asked, there is an answer, and only what is held is a success.
+    #[test]
+    fn no_crash_requests(
+        path in "/ipfs(-ts)?/(bafk[a-z2-7]{0,60}|Qm[A-Za-z0-9]{0,50}|[!-~]{0,40})(/[!-~]{0,9})?",
+        query in "((format|filename|download|x)=[!-~]{0,20}&?){0,3}",
+        range in "(bytes)?[ =]{0,2}[0-9,-]{0,24}",
+        accept in "[ -~]{0,40}",
+        tag in "(W/)?\"?[!-~]{0,20}\"?",
+    ) {
+        thread_local! { static WORLD: World = world(); }
+        let uri = format!("{path}?{query}");
+        let request = Request::builder()
+            .uri(&uri)
+            .header("range", &range)
+            .header("accept", &accept)
+            .header("if-none-match", &tag)
+            .body(());
+        if let Ok(request) = request {
+            let response = WORLD.with(|world| respond(&world.store, &request));
+            let carries_its_content = path.contains("bafkqa");
+            prop_assert!(!response.status().is_success() || carries_its_content, "{uri}");
+            prop_assert!(response.status() != StatusCode::INTERNAL_SERVER_ERROR, "{uri}");
+        }
+    }
+
+    /// The same on content that is held: a part is the part, and anything else the whole.
+    #[test]
+    fn no_crash_ranges(range in "bytes=[0-9]{0,3}(-[0-9]{0,3})?(,[0-9]-)?") {
+        thread_local! { static WORLD: World = world(); }
+        let uri = format!("/ipfs/{TEXT_CID}");
+        let response = WORLD.with(|w| ask(&w.store, Method::GET, &uri, &[("range", &range)]));
+        let sent = body(&response);
+        match response.status().as_u16() {
+            200 => prop_assert_eq!(sent, TEXT),
+            206 => {
+                let value = header(&response, "content-range").unwrap();
+                let (first, last) = value
+                    .strip_prefix("bytes ")
+                    .and_then(|v| v.strip_suffix("/10"))
+                    .and_then(|v| v.split_once('-'))
+                    .unwrap();
+                let (first, last): (usize, usize) = (first.parse().unwrap(), last.parse().unwrap());
+                prop_assert_eq!(sent, &TEXT[first..=last]);
+            }
+            status => prop_assert_eq!(status, 416),
+        }
+    }
 }

@@ -38,6 +38,8 @@ export class Player {
   #closed = false;
   /** The rung that was asked for and is not yet handed to hls.js. */
   #wanted = null;
+  /** The rung whose segment at the playhead is being fetched for a choice. */
+  #fetching = null;
   #recovered = false;
 
   constructor(asset, { onclose }) {
@@ -63,6 +65,8 @@ export class Player {
     this.#hls?.destroy();
     this.#hls = null;
     this.#held = false;
+    this.#wanted = null;
+    this.#fetching = null;
     this.#say('Loading the stream…');
     let Hls;
     try {
@@ -93,7 +97,10 @@ export class Player {
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.#showNow());
     // The segment is here and the next one not yet asked for.
     hls.on(Hls.Events.FRAG_LOADED, () => this.#handOver());
-    hls.on(Hls.Events.FRAG_BUFFERED, () => this.#switch());
+    hls.on(Hls.Events.FRAG_BUFFERED, (_, data) => {
+      this.#showChosen(data);
+      this.#switch();
+    });
     for (const event of [Hls.Events.LEVEL_UPDATED, Hls.Events.FRAG_BUFFERED, Hls.Events.BUFFER_EOS]) hls.on(event, () => this.#watchEdge());
     hls.on(Hls.Events.ERROR, (_, data) => this.#failed(Hls, data));
     hls.attachMedia(this.video);
@@ -236,8 +243,25 @@ export class Player {
     if (wanted === null) return;
     this.#wanted = null;
     // `currentLevel` throws away what is buffered, so the choice shows at once; Auto has no hurry.
-    if (wanted === -1) this.#hls.loadLevel = -1;
-    else this.#hls.currentLevel = wanted;
+    if (wanted === -1) {
+      this.#hls.loadLevel = -1;
+    } else if (wanted !== this.#hls.currentLevel) {
+      this.#hls.currentLevel = wanted;
+      this.#fetching = wanted;
+    }
+  }
+
+  /**
+   * A decoder goes on with what it took in before the buffer was emptied and notices the
+   * new rung only at the next key frame, in the last segment never. A seek to where the
+   * playhead already is makes it begin again with what is there now.
+   */
+  #showChosen({ frag }) {
+    const { video } = this;
+    const here = frag.start <= video.currentTime + 0.1 && video.currentTime < frag.end;
+    if (frag.type !== 'main' || frag.level !== this.#fetching || !here) return;
+    this.#fetching = null;
+    if (!video.ended) video.currentTime = Math.max(video.currentTime, frag.start);
   }
 
   #showNow() {

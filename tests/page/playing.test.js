@@ -83,6 +83,12 @@ test('a finished stream plays at the rung that is chosen, to its end', async (t)
     await page.getByText(`Showing ${name} · ${size.replace('x', ' × ')}`).waitFor();
   }
   await picture(page, 'playing');
+  // In the last segment too, where no key frame comes any more.
+  await media(page, () => document.querySelector('video').currentTime > 6.1);
+  await page.getByRole('radio', { name: /^360p/ }).check();
+  await media(page, () => document.querySelector('video').videoHeight === 180);
+  assert.equal(await page.evaluate(() => document.querySelector('video').ended), false, 'the choice shows at once');
+  await page.getByRole('radio', { name: /^1080p/ }).check();
   await media(page, () => document.querySelector('video').ended);
   assert.equal(await page.evaluate(() => document.querySelector('video').videoHeight), 540);
   assert.deepEqual(await player.errors(), []);

@@ -60,7 +60,7 @@ pub fn run(args: Args) -> Result<Outcome> {
         None => upload(&args.file, &client).with_context(|| name.clone())?,
     };
     let asset = if args.wait {
-        follow(&path, &client).with_context(|| name)?
+        follow(&path, &client)?
     } else {
         client.get(&path)?
     };

@@ -97,6 +97,76 @@ fn the_folder_is_what_is_told() {
     }
 }
 
+/// What media-doctor, a validator that is not ours, says of a playlist or a segment. It ends with 0
+/// whatever it finds.
+fn diagnosis(file: &Path) -> io::Result<String> {
+    let check = if text(file).ends_with(".ts") {
+        "check"
+    } else {
+        "check-hls"
+    };
+    let output = Command::new("media-doctor")
+        .args([check, "--input", text(file)])
+        .output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+#[test]
+fn a_validator_that_is_not_ours_finds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = folder.path().join("wrong.m3u8");
+    let text_of_it = "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:9,\na.ts\n#EXT-X-ENDLIST\n";
+    fs::write(&wrong, text_of_it).unwrap();
+    match diagnosis(&wrong) {
+        Ok(findings) => assert!(findings.contains("hls-extinf-exceeds-target"), "{findings}"),
+        Err(error) => {
+            let required = std::env::var_os("KINORA_REQUIRE_MEDIA_DOCTOR").is_some();
+            assert!(!required, "media-doctor: {error}");
+            let _ = writeln!(
+                io::stderr(),
+                "not tried: media-doctor is not installed (./test does)"
+            );
+            return;
+        }
+    }
+    let file = clip(
+        folder.path(),
+        "tall.mkv",
+        "-f lavfi -i testsrc2=size=854x480:rate=25:duration=3 -f lavfi -i sine=duration=3 -c:v mpeg4 -q:v 4 -c:a aac",
+    );
+    for container in ["ts", "cmaf"] {
+        let out = folder.path().join(container);
+        let arguments = [
+            "ladder",
+            text(&file),
+            "-o",
+            text(&out),
+            "--segment",
+            "1",
+            "--container",
+            container,
+        ];
+        run(arguments).done();
+        let rungs = ["480p", "360p"].map(|rung| out.join(rung));
+        let mut files: Vec<_> = rungs
+            .iter()
+            .flat_map(|rung| fs::read_dir(rung).unwrap())
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        files.retain(|file| text(file).ends_with(".m3u8") || text(file).ends_with(".ts"));
+        files.push(out.join("master.m3u8"));
+        assert!(files.len() >= 3, "{files:?}");
+        for file in files {
+            assert_eq!(
+                diagnosis(&file).unwrap(),
+                "No issues found.",
+                "{}",
+                file.display()
+            );
+        }
+    }
+}
+
 #[test]
 fn a_source_that_fits_is_copied_and_no_cids_are_told_unasked() {
     let folder = tempfile::tempdir().unwrap();

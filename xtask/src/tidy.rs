@@ -216,6 +216,11 @@ fn check_rust(file: &str, text: &str) -> Findings {
     if !text.starts_with("//! ") {
         findings.push(format!("{file}:1: does not open with what it is for (//!)"));
     }
+    findings.extend(
+        lines_with(text, &LET_CHAIN)
+            .into_iter()
+            .map(|at| format!("{file}:{at}: a let chain needs Rust 1.88")),
+    );
     let (room, inner) = place(file);
     let perimeter = house::find(room).map_or(&[][..], |room| room.may_hold_unsafe);
     let is_root = matches!(inner, "src/lib.rs" | "src/main.rs");
@@ -227,10 +232,9 @@ fn check_rust(file: &str, text: &str) -> Findings {
         .any(|part| inner == *part || part.ends_with('/') && inner.starts_with(part))
     {
         findings.extend(
-            text.lines()
-                .enumerate()
-                .filter(|(_, line)| holds_unsafe(line))
-                .map(|(at, _)| format!("{file}:{}: unsafe outside its perimeter", at + 1)),
+            lines_with(text, &UNSAFE)
+                .into_iter()
+                .map(|at| format!("{file}:{at}: unsafe outside its perimeter")),
         );
     }
     findings
@@ -242,21 +246,31 @@ fn place(file: &str) -> (&str, &str) {
     file.split_once('/').unwrap_or(("", file))
 }
 
-/// Whether a line of code, not of comment or text, opens something unsafe.
-fn holds_unsafe(line: &str) -> bool {
-    let code = line.split("//").next().unwrap_or("");
-    [
-        "unsafe {",
-        "unsafe fn",
-        "unsafe impl",
-        "unsafe extern",
-        "#[unsafe(",
-    ]
-    .iter()
-    .any(|opening| {
-        code.find(opening)
-            .is_some_and(|at| !code[..at].contains('"'))
-    })
+/// What opens something unsafe.
+const UNSAFE: [&str; 5] = [
+    "unsafe {",
+    "unsafe fn",
+    "unsafe impl",
+    "unsafe extern",
+    "#[unsafe(",
+];
+
+/// A condition that binds after another one: stable since Rust 1.88, and no lint tells, because a
+/// newer compiler takes it without a word.
+const LET_CHAIN: [&str; 1] = ["&& let "];
+
+/// The numbers of the lines of code, not of comment or text, that hold one of the words.
+fn lines_with(text: &str, words: &[&str]) -> Vec<usize> {
+    let holds = |line: &str| {
+        let code = line.split("//").next().unwrap_or("");
+        let mut places = words.iter().filter_map(|word| code.find(word));
+        places.any(|at| !code[..at].contains('"'))
+    };
+    let numbered = (1..).zip(text.lines());
+    numbered
+        .filter(|(_, line)| holds(line))
+        .map(|(at, _)| at)
+        .collect()
 }
 
 fn check_manifest(file: &str, text: &str) -> Findings {
@@ -448,6 +462,11 @@ mod tests {
         check(
             check_rust("crates/cli/src/ls.rs", &crossing),
             &["crates/cli/src/ls.rs:2: unsafe outside its perimeter"],
+        );
+        let chain = format!("//! What it is.\nif a {} let Some(b) = c {{\n", "&&");
+        check(
+            check_rust("crates/store/src/put.rs", &chain),
+            &["crates/store/src/put.rs:2: a let chain needs Rust 1.88"],
         );
         check(
             check_rust(

@@ -11,7 +11,7 @@ use tokio::sync::broadcast;
 use crate::shown;
 
 /// Events the ring holds: about a minute of one stream's progress.
-const RING: usize = 256;
+pub(crate) const RING: usize = 256;
 
 /// One event, written once for all readers.
 #[derive(Debug, Clone)]

@@ -41,13 +41,51 @@ pub(crate) async fn listen(
 type Listening = Option<Receiver<events::Event>>;
 
 async fn next(listening: Listening) -> Option<(Event, Listening)> {
+    let (name, data, rest) = next_named(listening).await?;
+    Some((Event::default().event(name).data(&*data), rest))
+}
+
+/// The next event's name and data, and what to go on with: nothing after a reader fell behind.
+async fn next_named(listening: Listening) -> Option<(&'static str, Arc<str>, Listening)> {
     let mut listening = listening?;
     match listening.recv().await {
-        Ok(event) => {
-            let event = Event::default().event(event.name).data(&*event.data);
-            Some((event, Some(listening)))
-        }
-        Err(RecvError::Lagged(_)) => Some((Event::default().event("resync").data("{}"), None)),
+        Ok(event) => Some((event.name, event.data, Some(listening))),
+        Err(RecvError::Lagged(_)) => Some(("resync", "{}".into(), None)),
         Err(RecvError::Closed) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::{Hub, RING};
+
+    /// Names of what a listener is told after so many changes that it did not read.
+    fn told(changes: usize) -> Vec<&'static str> {
+        let hub = Hub::new();
+        let mut listening = Some(hub.listen());
+        for _ in 0..changes {
+            hub.removed("id");
+        }
+        drop(hub);
+        let mut names = Vec::new();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            while let Some((name, _, rest)) = next_named(listening).await {
+                names.push(name);
+                listening = rest;
+            }
+        });
+        names
+    }
+
+    #[test]
+    fn a_slow_reader_is_told_to_start_again() {
+        assert_eq!(told(0), [""; 0]);
+        assert_eq!(told(3), ["removed"; 3]);
+        assert_eq!(told(RING), ["removed"; RING]);
+        assert_eq!(told(RING + 1), ["resync"]);
     }
 }

@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::{Job, Trouble};
 use crate::problem::chain;
@@ -241,6 +241,8 @@ impl Running {
             .arg("worker")
             .arg(order.task.name())
             .arg(folder)
+            // A group of its own: it can be ended whole, and Ctrl-C is the server's to handle.
+            .process_group(0)
             .stdin(original)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -283,14 +285,12 @@ impl Running {
         if !self.readers.is_empty() && self.closed() {
             self.wait_a_moment();
         }
-        let exit = match self.child.try_wait() {
-            Ok(Some(exit)) => Some(exit),
-            _ => {
-                // An error means that it is gone already.
-                let _ = self.child.kill();
-                self.child.wait().ok()
-            }
-        };
+        // Not reaped yet, so the number is still its own. The whole group, so that nothing it
+        // started keeps its output open; an error means that all of it is gone.
+        if let Some(group) = self.pid() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+        let exit = self.child.wait().ok();
         // The listener may be waiting for room in the channel.
         while self.said.try_recv().is_ok() || self.said.recv_timeout(LOOK).is_ok() {}
         for reader in self.readers.drain(..) {
@@ -299,13 +299,17 @@ impl Running {
         exit
     }
 
+    fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
+
     fn wait_a_moment(&self) {
         const MOMENT: Timespec = Timespec {
             tv_sec: 1,
             tv_nsec: 0,
         };
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        let Some(Ok(child)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+        let child = self.pid().map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+        let Some(Ok(child)) = child else {
             return;
         };
         let mut ended = [PollFd::new(&child, PollFlags::IN)];

@@ -29,7 +29,12 @@ pub(crate) fn probe(job: &Job<'_>) {
         (Err(Trouble::Cancelled), _) => Ok(()),
         (Ok(()), Some((probe, None))) => catalog.set_probe(job.asset(), &probe),
         (Ok(()), Some((probe, Some(why)))) => catalog.fail_asset(job.asset(), &why, Some(&probe)),
-        (Ok(()), None) => catalog.fail_asset(job.asset(), "the worker found nothing", None),
+        (Ok(()), None) => {
+            let name = catalog.asset(job.asset(), 0).ok().flatten();
+            let name = name.map(|asset| asset.name).unwrap_or_default();
+            let why = format!("{name}: the worker found nothing");
+            catalog.fail_asset(job.asset(), &why, None)
+        }
         (Err(Trouble::Failed(why)), _) => {
             tracing::warn!(asset = job.asset(), error = why, "cannot look at an asset");
             catalog.fail_asset(job.asset(), &why, None)

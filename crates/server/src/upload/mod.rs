@@ -14,6 +14,7 @@ pub(crate) mod tus;
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +23,7 @@ use axum::http::StatusCode;
 use catalog::{NewAsset, Protocol, Upload, roots};
 use rustix::fs::{FallocateFlags, fallocate};
 use store::PutOptions;
-use tokio::sync::{Notify, OwnedMutexGuard};
+use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::Error;
 use crate::app::App;
@@ -44,17 +45,42 @@ pub(crate) struct Uploads {
 
 /// One upload's turn-taking: the newest request wins, because the older one's connection is
 /// usually dead without the server having noticed.
-#[derive(Default)]
 struct Slot {
     turn: Arc<tokio::sync::Mutex<()>>,
-    give_way: Notify,
+    /// The number of the newest request.
+    newest: watch::Sender<u64>,
 }
 
 /// The right to write one upload's file. It travels with the file into blocking work, so a write
 /// that outlives its request still keeps others out.
 struct Turn {
-    slot: Arc<Slot>,
+    number: u64,
+    newest: watch::Receiver<u64>,
     _held: OwnedMutexGuard<()>,
+    _slot: Arc<Slot>,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self {
+            turn: Arc::default(),
+            newest: watch::Sender::new(0),
+        }
+    }
+}
+
+impl Turn {
+    /// Ends when a newer request waits for the turn.
+    fn give_way(&self) -> impl Future<Output = ()> + use<> {
+        let mut newest = self.newest.clone();
+        let mine = self.number;
+        async move {
+            // The sender lives as long as the turn: an error would mean that nobody waits.
+            if newest.wait_for(|newest| *newest != mine).await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
 }
 
 impl Uploads {
@@ -82,9 +108,18 @@ impl Uploads {
             slots.retain(|_, slot| Arc::strong_count(slot) > 1);
             Arc::clone(slots.entry(id.to_owned()).or_default())
         };
-        slot.give_way.notify_waiters();
+        let mut number = 0;
+        slot.newest.send_modify(|newest| {
+            *newest += 1;
+            number = *newest;
+        });
         let held = Arc::clone(&slot.turn).lock_owned().await;
-        Turn { slot, _held: held }
+        Turn {
+            number,
+            newest: slot.newest.subscribe(),
+            _held: held,
+            _slot: slot,
+        }
     }
 
     /// Makes the upload's file and sets its whole length aside on the disk where the file system

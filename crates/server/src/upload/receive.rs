@@ -72,11 +72,12 @@ impl Receiver {
         body: impl Stream<Item = Result<Bytes, E>>,
     ) -> Answer<(Turn, u64, End)> {
         pin_mut!(body);
-        let slot = Arc::clone(&self.turn.slot);
+        let give_way = self.turn.give_way();
+        pin_mut!(give_way);
         let end = loop {
             let chunk = tokio::select! {
                 chunk = tokio::time::timeout(PATIENCE, body.next()) => chunk,
-                () = slot.give_way.notified() => {
+                () = &mut give_way => {
                     break End::Broken("a newer request took over".to_owned());
                 }
             };

@@ -3,7 +3,7 @@
 use crate::boards::Rows;
 use crate::probe::Limit;
 use crate::stdout::{Colour, paint};
-use crate::{Cli, Outcome, shown, stdout};
+use crate::{Cli, Outcome, shown, stdout, units};
 use anyhow::{Context, Result};
 use boards::{Board, Facts, Policy, Table, verdict};
 use clap::error::ErrorKind;
@@ -64,14 +64,11 @@ pub fn run(args: Args) -> Result<Outcome> {
         .into_iter()
         .map(|board| verdict(&facts, board, policy, &name))
         .collect();
-    let values: Vec<Value> = verdicts
-        .iter()
-        .map(serde_json::to_value)
-        .collect::<Result<_, _>>()?;
     if args.json {
-        stdout::json(&values)?
+        stdout::json(&verdicts)?;
     } else {
-        stdout::text(&page(&values))?
+        let values: Result<Vec<Value>, _> = verdicts.iter().map(serde_json::to_value).collect();
+        stdout::text(&page(&values?))?;
     }
     let rejected = verdicts
         .iter()
@@ -157,22 +154,26 @@ pub fn page(verdicts: &[Value]) -> String {
         );
         page.push_str(line.trim_end());
         page.push('\n');
-        for reason in verdict["reasons"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-        {
-            page.push_str(&format!("        {}\n", shown::text(reason)));
-        }
-        if verdict["command"].is_string() {
-            page.push_str(&format!("        {}\n", text(verdict, "command")));
+        let mut below = |line: &str| page.push_str(&format!("        {}\n", shown::text(line)));
+        texts(verdict, "reasons").for_each(&mut below);
+        if let Some(command) = verdict["command"].as_str() {
+            let decodes: Vec<&str> = texts(verdict, "decodes").collect();
+            below(&format!("the board decodes {}", decodes.join("; ")));
+            below(command);
         }
     }
     page
 }
 
-/// What plays it, or what it becomes.
+fn texts<'v>(verdict: &'v Value, name: &str) -> impl Iterator<Item = &'v str> {
+    verdict[name]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+}
+
+/// What plays it, or what is made of it.
 fn how(verdict: &Value) -> String {
     if let Some(decoder) = verdict["decoder"].as_str() {
         return match verdict["hwdec"].as_str() {
@@ -181,21 +182,21 @@ fn how(verdict: &Value) -> String {
         };
     }
     let variant = &verdict["variant"];
-    match (
-        variant["codec"].as_str(),
-        variant["width"].as_u64(),
-        variant["height"].as_u64(),
-        variant["fps"].as_str(),
-    ) {
-        (Some(codec), Some(width), Some(height), Some(fps)) => {
-            format!(
-                "to {} {width}x{height} {} fps",
-                shown::text(codec),
-                crate::units::frame_rate(&shown::text(fps))
-            )
-        }
-        _ => String::new(),
+    if verdict["verdict"] != "render" || variant.is_null() {
+        return String::new();
     }
+    if variant["copied"] == true {
+        return "as it is, in another container".into();
+    }
+    let size = match (variant["width"].as_u64(), variant["height"].as_u64()) {
+        (Some(width), Some(height)) => format!(" {width}x{height}"),
+        _ => String::new(),
+    };
+    let codec = variant["codec"].as_str().unwrap_or("a variant");
+    let rate = variant["fps"]
+        .as_str()
+        .map(|fps| format!(" {} fps", units::frame_rate(fps)));
+    shown::text(&format!("to {codec}{size}{}", rate.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -237,15 +238,35 @@ mod tests {
 
     #[test]
     fn verdicts_for_people() {
-        let verdicts = [
-            serde_json::json!({ "board": "pi4-64", "name": "Raspberry Pi 4", "verdict": "plays", "decoder": "hardware", "hwdec": "drm-copy", "reasons": [], "variant": null, "command": null }),
-            serde_json::json!({ "board": "pi2", "name": "Raspberry Pi 2", "verdict": "render", "decoder": null, "hwdec": null, "reasons": ["codec: hevc is not decoded"],
-                "variant": { "codec": "h264", "width": 1920, "height": 1080, "fps": "24/1" }, "command": null }),
-        ];
-        assert_eq!(
-            page(&verdicts),
-            "plays   pi4-64  Raspberry Pi 4  hardware, drm-copy\n\
-             render  pi2     Raspberry Pi 2  to h264 1920x1080 24 fps\n        codec: hevc is not decoded\n"
+        #[track_caller]
+        fn check(changes: Value, expected: &str) {
+            let mut verdict = serde_json::json!({
+                "board": "pi2", "name": "Pi 2", "verdict": "render", "decoder": null, "hwdec": null,
+                "reasons": ["codec: hevc is not decoded"], "decodes": ["h264 up to 1920x1080"],
+                "variant": { "codec": "h264", "copied": false, "width": 1920, "height": 1080, "fps": "24/1" },
+                "command": null,
+            });
+            for (name, value) in changes.as_object().expect("an object") {
+                verdict[name] = value.clone();
+            }
+            assert_eq!(page(&[verdict]), expected);
+        }
+        check(
+            serde_json::json!({ "verdict": "plays", "decoder": "hardware", "hwdec": "drm-copy", "reasons": [], "variant": null }),
+            "plays   pi2  Pi 2  hardware, drm-copy\n",
+        );
+        check(
+            serde_json::json!({}),
+            "render  pi2  Pi 2  to h264 1920x1080 24 fps\n        codec: hevc is not decoded\n",
+        );
+        check(
+            serde_json::json!({ "variant": { "copied": true }, "reasons": [] }),
+            "render  pi2  Pi 2  as it is, in another container\n",
+        );
+        check(
+            serde_json::json!({ "verdict": "reject", "command": "ffmpeg -i 'a\nb'" }),
+            "reject  pi2  Pi 2\n        codec: hevc is not decoded\n        \
+             the board decodes h264 up to 1920x1080\n        ffmpeg -i 'a\\nb'\n",
         );
     }
 }

@@ -6,6 +6,7 @@
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -51,6 +52,11 @@ impl Source {
         self.deadline = self
             .patience
             .and_then(|patience| Instant::now().checked_add(patience));
+    }
+
+    /// Reads at a place of the file without moving libav's own.
+    pub fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, position)
     }
 
     pub fn patience(&self) -> Option<Duration> {

@@ -18,6 +18,7 @@ use crate::dictionary::Dictionary;
 use crate::error::{Error, Result, code_text, display_name, libav, message, out_of_memory};
 use crate::file::{Reader, Source, interrupt, refuse_open};
 use crate::format::static_name;
+use crate::headers;
 use crate::log;
 use crate::packet::Packet;
 use crate::rational::Rational;
@@ -151,12 +152,16 @@ impl Input {
     /// [`Error::Io`], [`Error::Empty`], [`Error::NotMedia`], [`Error::Truncated`],
     /// [`Error::Reference`], [`Error::TooLarge`], [`Error::Timeout`].
     pub fn open(path: &Path, options: &OpenOptions) -> Result<Self> {
+        Self::open_with(path, options, false)
+    }
+
+    /// As [`Input::open`], for who will not decode: the first pictures are not decoded either
+    /// where their headers can be read alone.
+    pub(crate) fn open_headers(path: &Path, options: &OpenOptions) -> Result<Self> {
         Self::open_with(path, options, true)
     }
 
-    /// `examine` false leaves out the reading (and decoding) of first packets that completes what
-    /// a container's header does not say.
-    fn open_with(path: &Path, options: &OpenOptions, examine: bool) -> Result<Self> {
+    fn open_with(path: &Path, options: &OpenOptions, headers_only: bool) -> Result<Self> {
         log::clear();
         let file = display_name(path);
         let io = |source| Error::Io {
@@ -193,10 +198,13 @@ impl Input {
             selected: Vec::new(),
         };
         input.check_sizes(limits)?;
-        if examine {
-            input.find_stream_info(limits)?;
-            input.check_sizes(limits)?;
-        }
+        let complete = if headers_only {
+            input.read_headers(limits)
+        } else {
+            Vec::new()
+        };
+        input.find_stream_info(limits, &complete)?;
+        input.check_sizes(limits)?;
         input.read_streams(limits)?;
         Ok(input)
     }
@@ -225,17 +233,44 @@ impl Input {
         streams.iter().map(|stream| unsafe { &**stream })
     }
 
-    fn find_stream_info(&mut self, limits: Limits) -> Result<()> {
+    /// Completes what can be known from codec headers alone; the indices of those streams.
+    fn read_headers(&mut self, limits: Limits) -> Vec<usize> {
+        let samples: Vec<_> = self
+            .raw_streams()
+            .enumerate()
+            .filter_map(|(index, stream)| {
+                Some((index, stream.codecpar, headers::first_sample(stream)?))
+            })
+            .collect();
+        let mut complete = Vec::new();
+        for (index, parameters, (position, size)) in samples {
+            let mut sample = vec![0; size];
+            // SAFETY: the parameters belong to a stream of our context, which nothing else uses
+            // between calls.
+            let known = self.reader.source().read_at(position, &mut sample).is_ok()
+                && unsafe { headers::complete(parameters, &sample, limits) };
+            if known {
+                complete.push(index);
+            }
+        }
+        complete
+    }
+
+    /// libav's own examination: reads packets until all is known, decoding where it must. Streams
+    /// in `complete` need no decoding.
+    fn find_stream_info(&mut self, limits: Limits, complete: &[usize]) -> Result<()> {
         let max_pixels = limits.max_pixels.to_string();
+        // What is decoded here is not shown: the costly last steps can be left out.
         let pairs = [
             ("max_pixels", max_pixels.as_str()),
             ("threads", "1"),
             ("skip_loop_filter", "all"),
             ("skip_idct", "all"),
         ];
-        let mut options: Vec<Dictionary> = self
-            .raw_streams()
-            .map(|_| Dictionary::from_pairs(pairs))
+        let skip_all = Some(("skip_frame", "all"));
+        let mut options: Vec<Dictionary> = (0..self.raw_streams().count())
+            .map(|index| skip_all.filter(|_| complete.contains(&index)))
+            .map(|skip| Dictionary::from_pairs(pairs.into_iter().chain(skip)))
             .collect();
         let mut raw: Vec<*mut sys::AVDictionary> =
             // SAFETY: each dictionary's address is read while it is alive.

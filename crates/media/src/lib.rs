@@ -19,6 +19,7 @@ mod format;
 mod frame;
 mod graph;
 mod hardware;
+mod headers;
 mod input;
 mod log;
 mod muxer;

@@ -127,7 +127,7 @@ pub struct SubtitleStream {
 /// # Errors
 /// As [`Input::open`].
 pub fn probe(path: &Path, options: &OpenOptions) -> Result<Probe> {
-    let mut input = Input::open(path, options)?;
+    let mut input = Input::open_headers(path, options)?;
     let streams = input.streams().to_vec();
     let mut video = Vec::new();
     for stream in streams.iter().filter(|stream| stream.kind == Kind::Video) {

@@ -143,11 +143,13 @@ fn decode(path: &Path) -> (Vec<i64>, f64) {
     }
 }
 
+/// Muxer, first picture's tick, muxer options.
+type Row = (&'static str, i64, &'static [(&'static str, &'static str)]);
+
 #[test]
 fn mpegts_and_fragmented_mp4() {
-    let fragments = "frag_custom+empty_moov+default_base_moof+negative_cts_offsets+skip_trailer";
     // libav's demuxer answers negative composition offsets by moving all pictures back.
-    let rows: [(&str, i64, &[(&str, &str)]); 2] = [
+    let rows: [Row; 2] = [
         (
             "mpegts",
             0,
@@ -157,7 +159,10 @@ fn mpegts_and_fragmented_mp4() {
             "mp4",
             2,
             &[
-                ("movflags", fragments),
+                (
+                    "movflags",
+                    "frag_custom+empty_moov+default_base_moof+negative_cts_offsets+skip_trailer",
+                ),
                 ("use_editlist", "0"),
                 ("avoid_negative_ts", "disabled"),
             ],

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use boards::{Detection, Policy, Table};
+use boards::{Detection, How, Policy, Table};
 use catalog::Catalog;
 use store::Store;
 use tokio_util::sync::CancellationToken;
@@ -51,7 +51,7 @@ impl App {
             std::env::consts::ARCH,
             &table,
         );
-        let policy = policy(&config, &table, &board);
+        let policy = policy(&config, &board);
         let store = Store::open(config.data.join("store"))?;
         let catalog = Catalog::open(&config.data.join("catalog.db"))?;
         let disk = Disk::new(&config.data, config.reserve);
@@ -170,11 +170,10 @@ fn board_table(config: &Config) -> Result<Table, Error> {
         .map_err(|source| Error::Boards { path, source })
 }
 
-/// A signage board must keep its cores for playing, so it renders only when told to.
-fn policy(config: &Config, table: &Table, board: &Detection) -> Policy {
-    let is_board = table
-        .get(&board.board_id)
-        .is_some_and(|board| !board.generic);
+/// A signage board must keep its cores for playing, so it renders only when told to. A machine that
+/// nothing but its processor identifies is a PC or a server.
+fn policy(config: &Config, board: &Detection) -> Policy {
+    let is_board = matches!(board.how, How::Label | How::DeviceTree);
     let rendering = config.rendering.unwrap_or(if is_board {
         Rendering::Gate
     } else {

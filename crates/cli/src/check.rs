@@ -156,11 +156,11 @@ pub fn page(verdicts: &[Value]) -> String {
         page.push('\n');
         let mut below = |line: &str| page.push_str(&format!("        {}\n", shown::text(line)));
         texts(verdict, "reasons").for_each(&mut below);
-        if let Some(command) = verdict["command"].as_str() {
+        if verdict["verdict"] == "reject" {
             let decodes: Vec<&str> = texts(verdict, "decodes").collect();
             below(&format!("the board decodes {}", decodes.join("; ")));
-            below(command);
         }
+        verdict["command"].as_str().into_iter().for_each(below);
     }
     page
 }
@@ -256,8 +256,8 @@ mod tests {
             "plays   pi2  Pi 2  hardware, drm-copy\n",
         );
         check(
-            serde_json::json!({}),
-            "render  pi2  Pi 2  to h264 1920x1080 24 fps\n        codec: hevc is not decoded\n",
+            serde_json::json!({ "command": "ffmpeg -i a" }),
+            "render  pi2  Pi 2  to h264 1920x1080 24 fps\n        codec: hevc is not decoded\n        ffmpeg -i a\n",
         );
         check(
             serde_json::json!({ "variant": { "copied": true }, "reasons": [] }),

@@ -141,7 +141,7 @@ impl Track {
         let nominal = AAC_FRAME * TICKS / i64::from(sample_rate);
         Ok(Track {
             decoder: Decoder::open(&stream, 1)?,
-            timeline: Timeline::new(stream.time_base, nominal),
+            timeline: Timeline::new(input.container(), stream.time_base, nominal),
             origin: origin_base.rescale(origin, stream.time_base),
             graph: None,
             encoder,

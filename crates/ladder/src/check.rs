@@ -568,7 +568,13 @@ impl Checker {
             });
         }
         let total: f64 = playlist.segments.iter().map(|(duration, _)| duration).sum();
-        let rate = count as f64 / total;
+        // The highest rate (RFC 8216 4.3.4.2), of which pauses are no part.
+        let rate = (count as f64 / total).max(TICKS as f64 / usual.max(1) as f64);
+        let rate = if count < 3 {
+            count as f64 / total
+        } else {
+            rate
+        };
         let stated = frame_rate
             .and_then(|text| text.parse::<f64>().ok())
             .unwrap_or(rate);

@@ -37,7 +37,7 @@ const WAITING_BYTES: usize = 80 << 20;
 /// Pictures of 1080 lines are what the above is measured for.
 const WORKER_PIXELS: u64 = 1920 * 1080;
 /// Pictures that a worker takes from a unit at a time.
-const BATCH: usize = 8;
+const BATCH: usize = 4;
 /// How soon a cancel is seen, and how often progress is told at most.
 const HEARTBEAT: Duration = Duration::from_millis(50);
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -65,12 +65,19 @@ pub fn run(
         .unwrap_or_else(|| workers(&prepared.plan))
         .max(1);
     let decoder_threads = if workers < 4 { 1 } else { workers as u32 / 2 };
-    let source = Source::open(&prepared, options, encodes, decoder_threads)?;
+    let source = match wanted.anything() {
+        true => {
+            let source = Source::open(&prepared, options, encodes, decoder_threads)?;
+            Some(Box::new(source))
+        }
+        false => None,
+    };
     let recipes = recipes(&prepared, options, &encoder);
     let (finished, delivered) = mpsc::channel();
     let pool = Pool {
         state: Mutex::new(State {
-            source: Some(source),
+            ended: source.is_none(),
+            source,
             ..State::default()
         }),
         wake: Condvar::new(),
@@ -102,7 +109,7 @@ pub fn run(
     let made = std::mem::take(&mut delivery.made);
     drop(delivery);
     let mut warnings = prepared.warnings.clone();
-    warnings.extend(pool.lock().warnings.drain(..));
+    warnings.append(&mut pool.lock().warnings);
     let duration_s = prepared.plan.duration_s;
     let report = Report {
         duration_s,
@@ -191,6 +198,15 @@ impl Wanted {
         !self.copied[rung] && self.rung(rung, segment)
     }
 
+    /// Whether anything has to be made at all.
+    fn anything(&self) -> bool {
+        self.rungs
+            .iter()
+            .flatten()
+            .chain(&self.audio)
+            .any(|wanted| *wanted)
+    }
+
     /// Whether anything has to be encoded at all.
     fn encodes(&self) -> bool {
         let segments = self.rungs.first().map_or(0, Vec::len);
@@ -223,7 +239,7 @@ struct Pool {
 #[derive(Default)]
 struct State {
     /// None while a worker reads from it, and after its end.
-    source: Option<Source>,
+    source: Option<Box<Source>>,
     ended: bool,
     /// By segment, then rung.
     units: BTreeMap<(usize, usize), Slot>,
@@ -235,7 +251,7 @@ struct State {
 /// A unit and the pictures that wait for it.
 struct Slot {
     /// None while a worker is at it.
-    unit: Option<Unit>,
+    unit: Option<Box<Unit>>,
     pictures: VecDeque<(Frame, i64)>,
     /// No more pictures will come; here is the sound.
     closed: Option<Option<Arc<Sound>>>,
@@ -244,16 +260,16 @@ struct Slot {
 }
 
 enum Job {
-    Read(Source),
+    Read(Box<Source>),
     Encode {
         key: (usize, usize),
-        unit: Unit,
+        unit: Box<Unit>,
         pictures: Vec<(Frame, i64)>,
         reached: i64,
     },
     Finish {
         key: (usize, usize),
-        unit: Unit,
+        unit: Box<Unit>,
         sound: Option<Arc<Sound>>,
         reached: i64,
         end: i64,
@@ -281,6 +297,7 @@ impl Pool {
     }
 
     fn work(&self, finished: &Sender<Message>) {
+        let _guard = StopOnPanic(self);
         while let Some(job) = self.next_job() {
             if let Err(error) = self.do_job(job, finished) {
                 // The receiver is gone only when the run is over anyway.
@@ -400,7 +417,7 @@ impl Pool {
             let encodes = self.wanted.encodes_at(rung, span.index);
             let unit = Unit::new(Arc::clone(span), recipe, encodes, smaller)?;
             let slot = Slot {
-                unit: Some(unit),
+                unit: Some(Box::new(unit)),
                 pictures: VecDeque::new(),
                 closed: None,
                 reached: span.start,
@@ -413,7 +430,7 @@ impl Pool {
     fn encode(
         &self,
         key: (usize, usize),
-        mut unit: Unit,
+        mut unit: Box<Unit>,
         pictures: Vec<(Frame, i64)>,
         mut reached: i64,
     ) -> Result<()> {
@@ -453,9 +470,29 @@ impl Pool {
         }
     }
 
+    /// The sink has taken a segment.
+    fn delivered(&self) {
+        // Under the lock, or a worker between its check and its wait would sleep on.
+        let state = self.lock();
+        self.undelivered.fetch_sub(1, Ordering::Relaxed);
+        drop(state);
+        self.wake.notify_all();
+    }
+
     fn count(&self, rung: usize, ticks: i64) {
         let work = weight(&self.recipes[rung].rung).saturating_mul(ticks.max(0) as u64);
         self.work.fetch_add(work, Ordering::Relaxed);
+    }
+}
+
+/// What a worker that panics was holding never comes back, and the others would wait for it.
+struct StopOnPanic<'a>(&'a Pool);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop();
+        }
     }
 }
 
@@ -613,8 +650,7 @@ impl<'a> Delivery<'a> {
                 made.bytes += segment.bytes.len() as u64;
             }
             self.sink.segment(segment).map_err(Error::Sink)?;
-            self.pool.undelivered.fetch_sub(1, Ordering::Relaxed);
-            self.pool.wake.notify_all();
+            self.pool.delivered();
         }
         Ok(())
     }

@@ -42,7 +42,7 @@ pub struct Plan {
     pub segments: u32,
     /// EXT-X-TARGETDURATION of every rendition.
     pub target_duration: u32,
-    /// Pictures per second; an average when the rate varies.
+    /// Pictures per second, without pauses.
     pub frame_rate: f64,
     /// Whether there is sound.
     pub audio: bool,
@@ -218,13 +218,13 @@ pub fn prepare(input: &Path, options: &Options, cancel: &AtomicBool) -> Result<P
     let constant_rate = video
         .frame_rate()
         .filter(|rate| on_grid(&scan.shown, *rate));
-    let average = scan.shown.len() as f64 / seconds(scan.end.max(1));
+    let highest = highest_rate(&scan.shown, scan.end);
     let plan = Plan {
         container: options.container,
         duration_s: seconds(scan.end),
         segments: u32::try_from(cuts.starts.len()).unwrap_or(u32::MAX),
         target_duration: cuts.target_duration(),
-        frame_rate: constant_rate.map_or(average, Rational::to_f64),
+        frame_rate: constant_rate.map_or(highest, Rational::to_f64),
         audio: audio.is_some(),
         rungs,
     };
@@ -271,7 +271,7 @@ fn first_picture(path: &Path, options: &Options, cancel: &AtomicBool) -> Result<
     let video = input.best_video()?.clone();
     input.select(&[video.index]);
     let mut decoder = Decoder::open(&video, 1)?;
-    let mut timeline = Timeline::new(video.time_base, nominal_duration(&video));
+    let mut timeline = Timeline::new(input.container(), video.time_base, nominal_duration(&video));
     for _ in 0..PACKETS_UNTIL_A_PICTURE {
         stop_if(cancel)?;
         let mut packet = input.read().unwrap_or(None);
@@ -279,10 +279,9 @@ fn first_picture(path: &Path, options: &Options, cancel: &AtomicBool) -> Result<
             timeline.place(packet);
         }
         let ended = packet.is_none();
-        match decoder.send(packet.as_ref()) {
-            Err(error @ media::Error::TooLarge { .. }) => return Err(error.into()),
-            // A damaged packet; a later one may give a picture.
-            Err(_) | Ok(()) => {}
+        // A damaged packet is passed over; a later one may give a picture.
+        if let Err(error @ media::Error::TooLarge { .. }) = decoder.send(packet.as_ref()) {
+            return Err(error.into());
         }
         match decoder.receive() {
             Ok(Some(frame)) => return Ok((video, frame)),
@@ -307,9 +306,10 @@ fn scan(
 ) -> Result<Scan> {
     let mut input = Input::open(path, &options.open)?;
     input.select(&[video.index]);
-    let mut timeline = Timeline::new(video.time_base, nominal);
+    let mut timeline = Timeline::new(input.container(), video.time_base, nominal);
     let mut candidate = Candidate::new(video, options);
     let mut shown = Vec::new();
+    let mut untimed = false;
     let mut last_end = 0;
     // A file that cannot be read to its end is used up to there.
     while let Ok(Some(mut packet)) = input.read() {
@@ -319,6 +319,7 @@ fn scan(
             candidate = None;
             continue;
         }
+        untimed |= packet.pts().is_none();
         let Some(pts) = packet.pts().or(packet.dts()) else {
             continue;
         };
@@ -326,10 +327,8 @@ fn scan(
         if let Some(candidate) = &mut candidate {
             candidate.packet(&packet, pts);
         }
-        if pts >= 0 {
-            shown.push(pts);
-            last_end = last_end.max(pts + picture_duration(&packet, nominal));
-        }
+        shown.push(pts);
+        last_end = last_end.max(pts + picture_duration(&packet, nominal));
         if pts > LONGEST_S * TICKS {
             let reason = format!("the file claims to last over {} h", LONGEST_S / 3600);
             return Err(Error::Timestamps {
@@ -339,9 +338,15 @@ fn scan(
         }
     }
     shown.sort_unstable();
+    if let (true, Some(&first)) = (untimed, shown.first()) {
+        // Decode times stood in for display times, and run ahead of them by the reordering.
+        shown.iter_mut().for_each(|pts| *pts -= first);
+        last_end -= first;
+    }
+    shown.retain(|&pts| pts >= 0);
     shown.dedup_by(|later, earlier| *later < *earlier + LEAST_DISTANCE);
-    if shown.is_empty() {
-        shown.push(0);
+    if shown.is_empty() || last_end <= 0 {
+        shown = vec![0];
         last_end = nominal;
     }
     Ok(Scan {
@@ -369,6 +374,16 @@ fn on_grid(shown: &[i64], rate: Rational) -> bool {
     let near = |pts: i64| (place(pts) - place(pts).round()).abs() <= 0.25;
     let apart = |pair: &[i64]| place(pair[1]).round() > place(pair[0]).round();
     rate.to_f64() <= 240.0 && shown.iter().all(|&pts| near(pts)) && shown.windows(2).all(apart)
+}
+
+/// Pictures per second while there are any: from the usual distance, or on average when that is
+/// more.
+fn highest_rate(shown: &[i64], end: i64) -> f64 {
+    let average = shown.len() as f64 / seconds(end.max(1));
+    let mut gaps: Vec<i64> = shown.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    gaps.sort_unstable();
+    let usual = gaps.get(gaps.len() / 2).filter(|_| gaps.len() > 1);
+    usual.map_or(average, |&gap| average.max(TICKS as f64 / gap as f64))
 }
 
 /// Ends the run when the caller asked for it.

@@ -23,7 +23,7 @@ use crate::unit::Span;
 use crate::{Error, Options, Result};
 
 /// Pictures that one step gives at most, about as many as a unit takes at a time.
-const BATCH: usize = 8;
+const BATCH: usize = 4;
 
 /// Display times kept for the next segment's decode times; more than any reordering.
 const REMEMBERED: usize = 16;
@@ -89,6 +89,7 @@ impl Source {
             .audio
             .map(|index| Track::open(&prepared.input, options, index, prepared.origin, base));
         let copy = prepared.copy.as_ref();
+        let timeline = Timeline::new(input.container(), base, prepared.nominal);
         Ok(Source {
             input,
             decoder: if decode {
@@ -96,7 +97,7 @@ impl Source {
             } else {
                 None
             },
-            timeline: Timeline::new(base, prepared.nominal),
+            timeline,
             clock: FrameClock::new(base, prepared.origin, prepared.nominal),
             normaliser: Normaliser::new(prepared),
             cuts: prepared.cuts.clone(),
@@ -107,7 +108,8 @@ impl Source {
             open: None,
             last: None,
             recent: VecDeque::new(),
-            drained: false,
+            // Sound alone needs no packets of the video stream.
+            drained: !decode && prepared.copy.is_none(),
             ended: false,
             oddities: Oddities::default(),
             name: prepared.input.clone(),
@@ -304,6 +306,10 @@ impl Source {
     /// After the last picture: the segments that are still promised.
     fn finish(&mut self, events: &mut Vec<Event>) -> Result<()> {
         let Some(open) = &self.open else {
+            if self.decoder.is_none() && self.copy.is_none() {
+                self.begin(0, events);
+                return Ok(());
+            }
             return Err(Error::NoPicture {
                 file: self.name.clone(),
             });

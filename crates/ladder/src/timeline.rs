@@ -15,6 +15,12 @@ pub const TICK: Rational = Rational::new(1, TICKS as i32);
 /// A pause longer than this is a jump of the clock, not a picture that stands so long.
 const LONGEST_PAUSE_S: i64 = 600;
 
+/// The same in containers whose clock may jump by design, where FFmpeg draws the line here too.
+const LONGEST_PAUSE_BROADCAST_S: i64 = 10;
+
+/// FFmpeg's names of those containers.
+const BROADCAST: [&str; 3] = ["mpegts", "mpeg", "ogg"];
+
 /// Decode times that run back less than this are missing decode times: the display times of
 /// reordered pictures stand in for them.
 const REORDERING_S: i64 = 1;
@@ -39,15 +45,22 @@ pub struct Timeline {
     latest: Option<i64>,
     /// One picture's duration, in the stream's time base.
     nominal: i64,
-    /// One second, in the stream's time base.
+    /// One second and the longest pause, in the stream's time base.
     second: i64,
+    pause: i64,
     /// Jumps closed so far.
     pub jumps: u32,
 }
 
 impl Timeline {
-    /// For a stream in which a packet lasts `nominal` 90 kHz ticks.
-    pub fn new(time_base: Rational, nominal: i64) -> Timeline {
+    /// For a stream in this kind of container, in which a packet lasts `nominal` 90 kHz ticks.
+    pub fn new(container: &str, time_base: Rational, nominal: i64) -> Timeline {
+        let broadcast = BROADCAST.contains(&container);
+        let pause_s = if broadcast {
+            LONGEST_PAUSE_BROADCAST_S
+        } else {
+            LONGEST_PAUSE_S
+        };
         let nominal = TICK.rescale(nominal, time_base).max(1);
         let second = Rational::ONE.rescale(1, time_base).max(1);
         Timeline {
@@ -55,14 +68,31 @@ impl Timeline {
             latest: None,
             nominal,
             second,
+            pause: second.saturating_mul(pause_s),
             jumps: 0,
+        }
+    }
+
+    /// A picture is decoded shortly before it is shown. Where the two times contradict each other
+    /// the one that lies further ahead is the damaged one.
+    fn believable(&self, pts: Option<i64>, dts: Option<i64>) -> (Option<i64>, Option<i64>) {
+        let (Some(shown), Some(decoded)) = (pts, dts) else {
+            return (pts, dts);
+        };
+        let second = self.second.saturating_mul(REORDERING_S);
+        if decoded > shown.saturating_add(second) {
+            (pts, None)
+        } else if shown > decoded.saturating_add(second.saturating_mul(LONGEST_PAUSE_BROADCAST_S)) {
+            (None, dts)
+        } else {
+            (pts, dts)
         }
     }
 
     /// Moves the next packet of the stream onto the repaired clock. A packet with no timestamp at
     /// all follows the one before.
     pub fn place(&mut self, packet: &mut Packet) {
-        let (pts, dts) = (packet.pts(), packet.dts());
+        let (pts, dts) = self.believable(packet.pts(), packet.dts());
         let stamp = dts.or(pts);
         let follows = self
             .latest
@@ -76,7 +106,7 @@ impl Timeline {
         if let (Some(latest), Some(follows)) = (self.latest, follows) {
             let placed = stamp.saturating_add(self.shift);
             let back = placed < latest.saturating_sub(REORDERING_S * self.second);
-            let ahead = placed > latest.saturating_add(LONGEST_PAUSE_S.saturating_mul(self.second));
+            let ahead = placed > latest.saturating_add(self.pause);
             if back || ahead {
                 self.shift = follows.saturating_sub(stamp);
                 self.jumps += 1;
@@ -143,7 +173,7 @@ mod tests {
     type Stamps = (Option<i64>, Option<i64>);
 
     fn check(packets: &[Stamps], expected: &[Stamps], jumps: u32) {
-        let mut timeline = Timeline::new(MS, 3600);
+        let mut timeline = Timeline::new("matroska,webm", MS, 3600);
         let placed: Vec<Stamps> = packets
             .iter()
             .map(|&(pts, dts)| {
@@ -172,6 +202,12 @@ mod tests {
         check(
             &[at(0, 0), at(599_000, 599_000)],
             &[at(0, 0), at(599_000, 599_000)],
+            0,
+        );
+        // Damaged decode and display times among good ones.
+        check(
+            &[at(0, 0), at(40, 9040), at(20_080, 80), at(120, 120)],
+            &[at(0, 0), (Some(40), None), (None, Some(80)), at(120, 120)],
             0,
         );
         let far = i64::MAX - 5;

@@ -5,19 +5,16 @@
 //! from the source and costs 0.05 dB at most. A unit without an encoder only does that: its segment
 //! was delivered before, or is the source's own.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use media::{Frame, Geometry, PixelFormat, Rational, Scaler, VideoEncoder, VideoEncoderOptions};
 
-use crate::rungs::Rung;
+use crate::rungs::{self, Rung};
 use crate::sample::{Collector, Pictures, Sound, seconds};
 use crate::sink::Segment;
 use crate::timeline::TICK;
 use crate::{Container, Error, Result, cmaf, mpegts};
-
-/// Pictures between IDRs that no segment reaches, so that the only IDR is the first picture.
-const NEVER: u32 = 1_000_000;
 
 /// Pictures that a decoder of the output holds back: encoders use at most a pyramid of B pictures.
 const REORDER: usize = 2;
@@ -183,14 +180,6 @@ fn time_base(recipe: &Recipe) -> Rational {
 
 fn options(recipe: &Recipe, frame: &Frame) -> VideoEncoderOptions {
     let rung = &recipe.rung;
-    let mut further = BTreeMap::new();
-    if recipe.encoder == "libx264" {
-        // Scene cuts get I pictures, but no IDR of their own.
-        further.insert("keyint_min".to_string(), NEVER.to_string());
-        if let Some(parameters) = rung.x264_parameters() {
-            further.insert("x264-params".to_string(), parameters);
-        }
-    }
     VideoEncoderOptions {
         encoder: recipe.encoder.clone(),
         width: rung.width,
@@ -202,11 +191,11 @@ fn options(recipe: &Recipe, frame: &Frame) -> VideoEncoderOptions {
         bit_rate: Some(u64::from(rung.asked_rate())),
         max_rate: Some(u64::from(rung.max_rate)),
         buffer_size: Some(u64::from(rung.buffer)),
-        gop: Some(NEVER),
+        gop: Some(rungs::NEVER),
         preset: Some(recipe.preset.clone()),
         threads: 1,
         global_header: false,
-        options: further,
+        options: rungs::encoder_options(&recipe.encoder),
         ..VideoEncoderOptions::default()
     }
 }

@@ -40,16 +40,35 @@ struct Dependency {
     path: Option<PathBuf>,
 }
 
+impl Metadata {
+    fn is_room(&self, package: &Package) -> bool {
+        self.workspace_members.contains(&package.id)
+    }
+
+    fn rooms(&self) -> impl Iterator<Item = &Package> {
+        self.packages.iter().filter(|package| self.is_room(package))
+    }
+}
+
 pub fn run() -> Result<()> {
     let root = root();
-    let mut findings = check_packages(&metadata(&root)?);
+    let metadata = metadata(&root)?;
+    let mut findings = check_packages(&metadata);
     let files = tracked(&root)?;
+    let mut code: BTreeMap<String, String> = BTreeMap::new();
     for file in &files {
         let bytes = std::fs::read(root.join(file)).with_context(|| format!("{file}: read"))?;
         findings.extend(check_name(file));
         if let Ok(text) = std::str::from_utf8(&bytes) {
             findings.extend(check_text(file, text));
+            if file.ends_with(".rs") {
+                *code.entry(place(file).0.to_owned()).or_default() += text;
+            }
         }
+    }
+    for room in metadata.rooms() {
+        let code = code.get(&room.name).map_or("", String::as_str);
+        findings.extend(check_unused(room, code));
     }
     findings.extend(check_fixture_media(&root, &files)?);
     let mut out = std::io::stdout().lock();
@@ -118,17 +137,14 @@ fn tracked(root: &Path) -> Result<Vec<String>> {
 }
 
 fn check_packages(metadata: &Metadata) -> Findings {
-    let (rooms, others): (Vec<&Package>, Vec<&Package>) = metadata
+    let rooms: Vec<&Package> = metadata.rooms().collect();
+    let others = metadata
         .packages
         .iter()
-        .partition(|package| metadata.workspace_members.contains(&package.id));
+        .filter(|package| !metadata.is_room(package));
     let mut findings: Findings = rooms.iter().flat_map(|room| check_room(room)).collect();
     let ours = rooms.iter().find_map(|room| room.rust_version.as_deref());
-    findings.extend(
-        others
-            .iter()
-            .filter_map(|package| check_rust_version(package, ours)),
-    );
+    findings.extend(others.filter_map(|package| check_rust_version(package, ours)));
     findings
 }
 
@@ -168,6 +184,22 @@ fn check_room(package: &Package) -> Findings {
         }
     }
     findings
+}
+
+/// A dependency that none of the room's code names: it costs every build and says nothing.
+fn check_unused(package: &Package, code: &str) -> Findings {
+    let unused = |dependency: &&Dependency| !code.contains(&dependency.name.replace('-', "_"));
+    let mut names: Vec<&str> = package
+        .dependencies
+        .iter()
+        .filter(unused)
+        .map(|one| one.name.as_str())
+        .collect();
+    names.dedup();
+    names
+        .iter()
+        .map(|name| format!("{}/Cargo.toml: {name} is not used", package.name))
+        .collect()
 }
 
 /// A dependency that needs a newer compiler than we promise breaks Debian's own Rust unseen by
@@ -413,6 +445,22 @@ mod tests {
         check(
             check_room(&package("garden", &[])),
             &["garden/Cargo.toml: no row in the house (xtask/src/house.rs)"],
+        );
+    }
+
+    #[test]
+    fn dependencies_that_nothing_names() {
+        let room = package(
+            "store",
+            &[
+                ("serde_json", false),
+                ("rand-chacha", false),
+                ("cid", false),
+            ],
+        );
+        check(
+            check_unused(&room, "use cid::Cid;\nlet seed = rand_chacha::seed();\n"),
+            &["store/Cargo.toml: serde_json is not used"],
         );
     }
 

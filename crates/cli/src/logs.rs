@@ -2,12 +2,13 @@
 
 use std::io::{self, IsTerminal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
 /// Starts logging. `KINORA_LOG` takes tracing's directives (`debug`, `server=trace,info`).
 pub fn start() {
     let filter = EnvFilter::builder()
         .with_env_var("KINORA_LOG")
-        .with_default_directive(tracing::Level::INFO.into())
+        .with_default_directive(LevelFilter::INFO.into())
         .from_env_lossy();
     let colour =
         io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty());

@@ -25,13 +25,9 @@ missing_packages() {
     comm -23 <(printf '%s\n' "$@" | sort -u) <(installed "$@" | sort -u)
 }
 
-# available PACKAGE...: the first of them that apt can install; the last when none can be.
-available() {
-    local package
-    for package in "$@"; do
-        if apt-cache policy "$package" 2>/dev/null | grep -q 'Candidate: [0-9]'; then break; fi
-    done
-    printf '%s\n' "$package"
+# chromium_package: Ubuntu calls it by another name and brings it as a snap.
+chromium_package() {
+    if grep -qs '^ID=ubuntu$' /etc/os-release; then echo chromium-browser; else echo chromium; fi
 }
 
 # install_packages PACKAGE...: says what is missing and installs it with apt, through sudo when not root.

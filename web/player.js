@@ -266,8 +266,9 @@ export class Player {
 
   #showNow() {
     const hls = this.#hls;
-    const level = hls?.levels?.[hls.currentLevel];
     const { videoWidth, videoHeight } = this.video;
+    // hls.js counts a rung as current from its first byte; the eye goes by the picture.
+    const level = hls?.levels?.find(({ width, height }) => width === videoWidth && height === videoHeight) ?? hls?.levels?.[hls.currentLevel];
     const parts = [];
     if (level) parts.push(`Showing ${rungName(level)}`);
     if (videoWidth) parts.push(`${videoWidth} × ${videoHeight}`);

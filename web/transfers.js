@@ -36,13 +36,17 @@ export class Transfers {
       this.#cut.get(upload.key)?.remove();
       this.#cut.delete(upload.key);
       this.#row(upload);
-      if (this.limit && file.size > this.limit) {
+      if (this.#tooLarge(file)) {
         upload.error = `it has ${bytes(file.size)} and this server takes at most ${bytes(this.limit)}`;
         upload.state = 'failed';
         this.#draw(upload);
       }
     }
     this.#next();
+  }
+
+  #tooLarge(file) {
+    return Boolean(this.limit) && file.size > this.limit;
   }
 
   /** The server can be reached again. */
@@ -102,7 +106,7 @@ export class Transfers {
     const done = file.size ? sent / file.size : state === 'done' ? 1 : 0;
     row.element.dataset.state = state;
     row.bar.set(done);
-    row.retry.hidden = state !== 'failed';
+    row.retry.hidden = state !== 'failed' || this.#tooLarge(file);
     setText(row.cancel, state === 'failed' ? 'Remove' : 'Cancel');
     row.cancel.setAttribute('aria-label', state === 'failed' ? `Remove ${name} from this list` : `Cancel the upload of ${name}`);
     const amount = `${bytes(sent)} of ${bytes(file.size)}`;

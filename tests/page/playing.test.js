@@ -78,6 +78,15 @@ test('a finished stream plays at the rung that is chosen, to its end', async (t)
   const choices = await page.locator('.rung').evaluateAll((all) => all.map((label) => label.querySelector('span').firstChild.data));
   assert.deepEqual(choices, ['Auto', '1080p', '720p', '360p']);
   assert.ok(await page.getByRole('radio', { name: 'Auto' }).isChecked());
+  // The words must never name another rung than the one in the picture.
+  await page.evaluate((sizes) => {
+    globalThis.lies = [];
+    const now = document.querySelector('.now');
+    new MutationObserver(() => {
+      const said = /^Showing (\S+) · (\d+) × (\d+)/.exec(now.textContent);
+      if (said && sizes[said[1]] !== `${said[2]}x${said[3]}`) globalThis.lies.push(now.textContent);
+    }).observe(now, { childList: true, characterData: true, subtree: true });
+  }, Object.fromEntries(RUNGS));
   for (const [name, size] of [...RUNGS].reverse()) {
     await page.getByRole('radio', { name: new RegExp(`^${name}`) }).check();
     await page.getByText(`Showing ${name} · ${size.replace('x', ' × ')}`).waitFor();
@@ -91,6 +100,7 @@ test('a finished stream plays at the rung that is chosen, to its end', async (t)
   await page.getByRole('radio', { name: /^1080p/ }).check();
   await media(page, () => document.querySelector('video').ended);
   assert.equal(await page.evaluate(() => document.querySelector('video').videoHeight), 540);
+  assert.deepEqual(await page.evaluate(() => globalThis.lies), []);
   assert.deepEqual(await player.errors(), []);
   await page.getByRole('button', { name: 'Close player' }).click();
   assert.equal(await page.locator('video').count(), 0);

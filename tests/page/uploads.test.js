@@ -180,6 +180,7 @@ test('a file over the server’s limit is refused before a byte is sent', async 
   await page.getByText('files up to 1.0 MB').waitFor();
   await choose(page, await make('over.mp4', 2 * MB));
   await row(page, 'over.mp4').getByText('Not uploaded: it has 2.1 MB and this server takes at most 1.0 MB.').waitFor();
+  assert.equal(await row(page, 'over.mp4').getByText('Try again').isVisible(), false, 'nothing is offered that cannot help');
   await row(page, 'over.mp4').getByRole('button', { name: 'Remove over.mp4 from this list' }).click();
   await page.getByRole('heading', { name: /Drop a video/ }).waitFor();
   assert.ok(!server.seen.includes('POST /api/uploads'));

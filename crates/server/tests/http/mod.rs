@@ -123,7 +123,7 @@ impl Client {
 
     /// Waits until the asset is as wanted. Woken by events, not by the clock.
     #[track_caller]
-    pub fn wait(self, id: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub fn wait(self, id: &str, what: &str, mut wanted: impl FnMut(&Value) -> bool) -> Value {
         let mut events = self.events();
         let mut asset = self.asset(id);
         let until = Instant::now() + PATIENCE;

@@ -1,0 +1,113 @@
+//! `kill -9` of the worker and of the server, at several moments: what was there stays, and what
+//! comes out in the end is what an uninterrupted run makes.
+
+use serde_json::Value;
+
+use crate::process::{Server, segments, stat, state, two_rungs};
+
+const SEGMENTS: u32 = 6;
+
+fn stored(asset: &Value) -> u64 {
+    let rungs = asset["stream"]["rungs"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    rungs
+        .iter()
+        .filter_map(|rung| rung["segments"].as_u64())
+        .sum()
+}
+
+/// The stream of `clip` as it comes out when nobody interferes.
+fn uninterrupted(folder: &std::path::Path, clip: &[u8]) -> Vec<String> {
+    let server = Server::start(&folder.join("uninterrupted"));
+    let id = server.client.upload("clip.mp4", clip);
+    let asset = server
+        .client
+        .wait(&id, "the stream", |asset| state(asset) == "done");
+    segments(server.client, &asset)
+}
+
+#[test]
+fn a_killed_server_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = two_rungs(folder.path(), SEGMENTS);
+    let expected = uninterrupted(folder.path(), &clip);
+
+    let data = folder.path().join("data");
+    let server = Server::start(&data);
+    let id = server.client.upload("clip.mp4", &clip);
+    server.kill();
+    let mut worker = None;
+    let mut before = 0;
+    // Each start gets a little further and is killed.
+    for there in [1, 4, 9] {
+        let server = Server::start(&data);
+        let asset = server.client.wait(&id, "more segments", |asset| {
+            assert!(stored(asset) >= before, "segments were lost: {asset:#}");
+            stored(asset) >= there
+        });
+        before = stored(&asset);
+        worker = server.worker("ladder").or(worker);
+        server.kill();
+    }
+    // Its workers went with it.
+    let worker = worker.expect("no worker was seen");
+    let zombie =
+        std::fs::read_to_string(format!("/proc/{worker}/stat")).is_ok_and(|s| s.contains(") Z "));
+    assert!(stat(worker, 4).is_none() || zombie, "the worker lives on");
+
+    let server = Server::start(&data);
+    let asset = server.client.wait(&id, "the end", |asset| {
+        assert_eq!(asset["stream"]["error"], Value::Null);
+        state(asset) == "done"
+    });
+    assert_eq!(segments(server.client, &asset), expected);
+    let verified = std::process::Command::new(env!("CARGO_BIN_EXE_kinora"))
+        .args(["store", "verify", "--data"])
+        .arg(&data)
+        .status()
+        .unwrap();
+    assert!(verified.success(), "the store is damaged");
+}
+
+#[test]
+fn a_killed_worker_fails_its_stream_and_a_retry_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = two_rungs(folder.path(), SEGMENTS);
+    let expected = uninterrupted(folder.path(), &clip);
+
+    let server = Server::start(&folder.path().join("data"));
+    let client = server.client;
+    let id = client.upload("clip.mp4", &clip);
+    let mut before = 0;
+    for there in [1, 5] {
+        client.wait(&id, "segments", |asset| stored(asset) >= there);
+        let worker = server.worker("ladder").expect("a running worker");
+        let killed = std::process::Command::new("kill")
+            .args(["-9", &worker.to_string()])
+            .status()
+            .unwrap();
+        assert!(killed.success());
+        let asset = client.wait(&id, "the failure", |asset| state(asset) == "failed");
+        let error = asset["stream"]["error"].as_str().unwrap();
+        assert!(
+            error.starts_with("clip.mp4: the worker crashed (SIGKILL"),
+            "{error}"
+        );
+        // What was there is there, can be played, and is gone on from.
+        assert!(stored(&asset) >= before.max(there));
+        before = stored(&asset);
+        assert_eq!(
+            client
+                .send("PUT", &format!("/api/assets/{id}/stream"), &[], b"")
+                .status,
+            200
+        );
+    }
+    let asset = client.wait(&id, "the end", |asset| {
+        assert!(stored(asset) >= before);
+        state(asset) == "done"
+    });
+    assert_eq!(segments(client, &asset), expected);
+}

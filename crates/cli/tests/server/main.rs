@@ -1,0 +1,14 @@
+//! `kinora serve` with its real workers, over a real socket: whole streams, kills at any moment,
+//! files that are no videos, and a full disk.
+//!
+//! Clips are made with the `ffmpeg` command. What the server does without media is tested in the
+//! server's own room.
+
+#[path = "../../../server/tests/http/mod.rs"]
+mod http;
+
+mod bad_media;
+mod full_disk;
+mod kills;
+mod process;
+mod streams;

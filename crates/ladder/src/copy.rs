@@ -79,7 +79,10 @@ impl Candidate {
             self.unfit = true;
             return;
         };
-        if self.sets.collect(&nals) || pts < 0 {
+        let slices = nals
+            .iter()
+            .any(|nal| (1..=h264::IDR).contains(&h264::kind(nal)));
+        if self.sets.collect(&nals) || pts < 0 || !slices {
             self.unfit = true;
         }
         let idr = nals.iter().any(|nal| h264::kind(nal) == h264::IDR);

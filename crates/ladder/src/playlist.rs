@@ -26,6 +26,13 @@ pub struct SegmentInfo {
     pub bytes: u64,
 }
 
+impl SegmentInfo {
+    /// The duration as EXTINF has it, in whole microseconds: what clients divide by.
+    fn stated(&self) -> f64 {
+        (self.duration * 1e6).round() / 1e6
+    }
+}
+
 /// What a rendition carries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
@@ -87,7 +94,7 @@ impl Rendition {
 
     /// Duration of all segments in seconds.
     pub fn duration(&self) -> f64 {
-        self.segments.iter().map(|segment| segment.duration).sum()
+        self.segments.iter().map(SegmentInfo::stated).sum()
     }
 
     /// Average segment bit rate: all bits over the whole duration.
@@ -105,7 +112,7 @@ impl Rendition {
             let (mut bytes, mut duration) = (0, 0.0);
             for segment in &self.segments[first..] {
                 bytes += segment.bytes;
-                duration += segment.duration;
+                duration += segment.stated();
                 if duration > 1.5 * target {
                     break;
                 }

@@ -233,29 +233,97 @@ const ODD_LENGTH: f64 = 0.25;
 /// More odd frames than this make a variable rate; a stray one at a cut does not.
 const ODD_SHARE: f64 = 0.02;
 
+/// Rates above this are a container's tick, not anybody's film.
+const MAX_RATE: f64 = 480.0;
+/// How far the rate counted from timestamps may lie from the one it stands for: the timestamps of
+/// two seconds in whole milliseconds are off by less.
+const RATE_TOLERANCE: f64 = 0.005;
+
+/// Rates that cameras and encoders are set to.
+const COMMON_RATES: [Rational; 10] = [
+    Rational::new(24_000, 1001),
+    Rational::new(24, 1),
+    Rational::new(25, 1),
+    Rational::new(30_000, 1001),
+    Rational::new(30, 1),
+    Rational::new(50, 1),
+    Rational::new(60_000, 1001),
+    Rational::new(60, 1),
+    Rational::new(15, 1),
+    Rational::new(120, 1),
+];
+
 /// The rate and whether it varies. Both of libav's guesses mislead alone: the average is off by
-/// the last frame's length, the base rate is an arbitrary common multiple when frames vary.
+/// the last frame's length, the base rate is an arbitrary common multiple when frames vary. So
+/// timestamps are counted, from the container's index or, where the guesses are not to be trusted,
+/// from the first packets; then the guess that fits them is the exact one.
 fn rate(stream: &Stream, input: &mut Input) -> Result<(Option<Rational>, bool)> {
-    let (Some(average), Some(base)) = (stream.average_rate, stream.base_rate) else {
-        return Ok((stream.frame_rate(), false));
-    };
-    let agree = |tolerance| (average.to_f64() / base.to_f64() - 1.0).abs() < tolerance;
+    let guesses = [stream.base_rate, stream.average_rate];
+    let plausible = |rate: &Rational| rate.to_f64() <= MAX_RATE;
     let mut times = input.indexed_times(stream.index);
     if times.len() < 3 {
+        let agree = matches!(guesses, [Some(base), Some(average)] if near(base, average.to_f64()));
         // Matroska states one frame length for the whole track, whatever its frames do.
         let stated = input.container().starts_with("matroska");
-        if agree(0.005) && !stated {
+        if agree && !stated && guesses.iter().flatten().all(plausible) {
             return Ok((stream.frame_rate(), false));
         }
         times = packet_times(stream.index, input)?;
     }
-    let variable = is_variable(&mut times, stream.time_base);
-    let fps = if !variable && agree(0.02) {
-        Some(base)
-    } else {
-        stream.frame_rate()
+    times.sort_unstable();
+    let variable = is_variable(&times);
+    let Some(counted) = counted_rate(&times, stream.time_base) else {
+        return Ok((stream.frame_rate().filter(plausible), false));
     };
-    Ok((fps, variable))
+    let exact = exact_rate(guesses, counted);
+    Ok((Some(exact), variable))
+}
+
+/// The rate that was meant where `counted` was seen: a guess that is a common rate, else a common
+/// rate closer than two of them lie to each other, else a guess that fits.
+fn exact_rate(guesses: [Option<Rational>; 2], counted: Rational) -> Rational {
+    let seen = counted.to_f64();
+    let fits = || {
+        guesses
+            .into_iter()
+            .flatten()
+            .filter(|guess| near(*guess, seen))
+    };
+    let distance = |rate: &Rational| (rate.to_f64() / seen - 1.0).abs();
+    fits()
+        .find(|guess| COMMON_RATES.contains(guess))
+        .or_else(|| {
+            let nearest = COMMON_RATES
+                .into_iter()
+                .min_by(|a, b| distance(a).total_cmp(&distance(b)));
+            nearest.filter(|rate| distance(rate) < 0.001)
+        })
+        .or_else(|| fits().next())
+        .unwrap_or(counted)
+}
+
+fn near(rate: Rational, other: f64) -> bool {
+    (rate.to_f64() / other - 1.0).abs() < RATE_TOLERANCE
+}
+
+/// Frames over time of at least three sorted times.
+fn counted_rate(times: &[i64], time_base: Rational) -> Option<Rational> {
+    let span = times.last()?.checked_sub(*times.first()?)?;
+    let frames = times.windows(2).filter(|pair| pair[0] != pair[1]).count();
+    if frames < 2 || !time_base.is_positive() {
+        return None;
+    }
+    // In thousandths where the exact fraction is too long to be one.
+    let (num, den) = (
+        frames as i64 * i64::from(time_base.den),
+        span * i64::from(time_base.num),
+    );
+    let thousandths = (num as f64 / den as f64 * 1000.0).round();
+    let rate = match (i32::try_from(num), i32::try_from(den)) {
+        (Ok(num), Ok(den)) => Rational::new(num, den),
+        _ => Rational::new(thousandths as i32, 1000),
+    };
+    Some(rate.reduced()).filter(|rate| rate.is_positive() && rate.to_f64() <= MAX_RATE)
 }
 
 fn packet_times(index: usize, input: &mut Input) -> Result<Vec<i64>> {
@@ -268,8 +336,8 @@ fn packet_times(index: usize, input: &mut Input) -> Result<Vec<i64>> {
     Ok(times)
 }
 
-fn is_variable(times: &mut [i64], time_base: Rational) -> bool {
-    times.sort_unstable();
+/// Whether the lengths between sorted times differ by more than clocks do.
+fn is_variable(times: &[i64]) -> bool {
     let mut lengths: Vec<i64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     // The two fields of a picture in packets of their own share a time.
     lengths.retain(|length| *length > 0);
@@ -285,12 +353,48 @@ fn is_variable(times: &mut [i64], time_base: Rational) -> bool {
         .iter()
         .filter(|length| (**length - usual).abs() > slack)
         .count();
-    time_base.is_positive() && odd as f64 > (lengths.len() as f64 * ODD_SHARE).max(1.0)
+    odd as f64 > (lengths.len() as f64 * ODD_SHARE).max(1.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn exact_rates() {
+        let r = Rational::new;
+        let rows = [
+            ([Some(r(25, 1)), Some(r(25, 1))], r(25, 1), r(25, 1)),
+            ([Some(r(50, 1)), Some(r(25, 1))], r(25, 1), r(25, 1)),
+            (
+                [Some(r(600, 1)), Some(r(1000, 1))],
+                r(29_970, 1000),
+                r(30_000, 1001),
+            ),
+            ([Some(r(45_000, 1499)), None], r(45_000, 1499), r(30, 1)),
+            (
+                [Some(r(2997, 100)), Some(r(2997, 100))],
+                r(2997, 100),
+                r(30_000, 1001),
+            ),
+            ([Some(r(25, 2)), Some(r(25, 2))], r(1249, 100), r(25, 2)),
+            ([None, None], r(7, 3), r(7, 3)),
+        ];
+        for (guesses, counted, expected) in rows {
+            assert_eq!(
+                exact_rate(guesses, counted),
+                expected,
+                "{guesses:?} {counted}"
+            );
+        }
+        let ticks: Vec<i64> = (0..61).map(|n| n * 3003).collect();
+        assert_eq!(counted_rate(&ticks, r(1, 90_000)), Some(r(30_000, 1001)));
+        assert_eq!(
+            counted_rate(&[0, 1, 2], r(1, 1000)),
+            None,
+            "a tick is no rate"
+        );
+    }
 
     #[test]
     fn variable_rates() {
@@ -312,12 +416,8 @@ mod tests {
             ("halves", halves, true),
             ("single", vec![0], false),
         ];
-        for (name, mut times, expected) in rows {
-            assert_eq!(
-                is_variable(&mut times, Rational::new(1, 1000)),
-                expected,
-                "{name}"
-            );
+        for (name, times, expected) in rows {
+            assert_eq!(is_variable(&times), expected, "{name}");
         }
     }
 }

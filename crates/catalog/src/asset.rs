@@ -208,6 +208,22 @@ impl Catalog {
         })
     }
 
+    /// Asks again to look at an asset that could not be read, in case that was not the file's
+    /// fault. False when it was read and is no video, or did not fail.
+    ///
+    /// # Errors
+    /// [`crate::Error::Sql`].
+    pub fn look_again(&self, id: &str) -> Result<bool> {
+        self.write("look at an asset again", |transaction| {
+            let changed = transaction.execute(
+                "UPDATE assets SET probe_error = NULL
+                 WHERE id = ?1 AND deleted = 0 AND probe IS NULL AND probe_error IS NOT NULL",
+                [id],
+            )?;
+            Ok(changed > 0)
+        })
+    }
+
     /// Writes the thumbnail's CID.
     ///
     /// # Errors

@@ -101,6 +101,16 @@ fn work_is_what_is_wanted_and_not_there() {
     assert_eq!(bench.stream_state("a", 400), Some(StreamState::Waiting));
     assert_eq!(bench.stream_state("b", 300), None);
 
+    // What could not be read may be looked at again; what was read and is no video may not.
+    assert!(bench.catalog.look_again("b").unwrap());
+    assert_eq!(bench.claim(Lane::Quick, 300), work(WorkKind::Probe, "b"));
+    bench
+        .catalog
+        .fail_asset("b", "b: no video", Some("{}"))
+        .unwrap();
+    assert!(!bench.catalog.look_again("b").unwrap());
+    assert!(!bench.catalog.look_again("a").unwrap());
+
     // What failed is not tried again until somebody asks.
     bench.catalog.fail_thumbnail("a", "too dark").unwrap();
     bench.catalog.fail_stream("a", "disk full").unwrap();

@@ -195,7 +195,7 @@ pub async fn serve(
 pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .max_blocking_threads(32)
+        .max_blocking_threads(64)
         .thread_name("kinora-http")
         .enable_all()
         .build()

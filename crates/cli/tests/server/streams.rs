@@ -93,6 +93,9 @@ fn workers_are_polite_and_bounded() {
     assert_eq!(limit("Max core file size"), "0");
     assert_ne!(limit("Max data size"), "unlimited");
     assert_ne!(limit("Max file size"), "unlimited");
+    // Nothing it starts can regain rights; Landlock asks for that.
+    let status = std::fs::read_to_string(format!("/proc/{worker}/status")).unwrap();
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
     let score = std::fs::read_to_string(format!("/proc/{worker}/oom_score_adj")).unwrap();
     assert_eq!(score.trim(), "800");
 }

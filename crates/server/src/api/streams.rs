@@ -13,7 +13,8 @@ use crate::reconcile;
 use crate::shown;
 use crate::time::now_ms;
 
-/// Asks for a stream, or asks again after a failure: it goes on where it stopped.
+/// Asks for a stream, or asks again after a failure: it goes on where it stopped. An asset that
+/// could not be read is looked at again.
 #[utoipa::path(
     put, path = "/api/assets/{id}/stream", tag = "assets",
     params(("id" = String, Path)),
@@ -32,7 +33,7 @@ pub(crate) async fn want(
             .catalog
             .asset(&id, now_ms())?
             .ok_or_else(|| Problem::no_asset(&id))?;
-        if asset.state() == AssetState::Failed {
+        if asset.state() == AssetState::Failed && !app.catalog.look_again(&id)? {
             let why = asset.error.unwrap_or_default();
             return Err(Problem::new(StatusCode::CONFLICT, why));
         }

@@ -1,10 +1,11 @@
 //! The other side of a job: `kinora worker <task> <folder>`, started by the server's reconciler.
 //!
 //! A worker reads one file that a stranger made, through libav, so it gives up what it does not
-//! need before it begins: priority, disk priority, memory, core dumps, and life after its
-//! server's death. It writes to its folder and says on standard output what it wrote
+//! need before it begins: priority, disk priority, memory, core dumps, life after its server's
+//! death, and sight of all files but its own ([`confine`]). It writes to its folder and says on standard output what it wrote
 //! ([`protocol`]); it touches neither store nor catalog.
 
+mod confine;
 pub(crate) mod protocol;
 
 use std::ffi::OsString;
@@ -34,7 +35,7 @@ pub fn main(args: Vec<OsString>) -> ExitCode {
         Ok(order) => order,
         Err(error) => return complain(&format!("{}: {error}", folder.display())),
     };
-    if let Err(error) = give_up_rights(&order) {
+    if let Err(error) = give_up_rights(&order).and_then(|()| confine_to(&order, &folder)) {
         return complain(&format!("cannot give up rights: {error}"));
     }
     let said = match work(&order, &folder) {
@@ -221,6 +222,11 @@ fn give_up_rights(order: &Order) -> io::Result<()> {
         // Not the address space: drivers of hardware encoders reserve far more than they use.
         Task::Ladder { .. } => lower(Resource::Data, making_memory()),
     }
+}
+
+fn confine_to(order: &Order, folder: &Path) -> io::Result<()> {
+    let input = std::fs::File::open(&order.input)?;
+    confine::confine(&input, folder)
 }
 
 /// No segment comes near this.

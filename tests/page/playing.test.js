@@ -4,7 +4,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -37,6 +37,12 @@ after(async () => {
   await rm(folder, { recursive: true });
 });
 
+/** Puts a whole file in place at once, as the server does: a player may be reading the old one. */
+async function place(path, write) {
+  await write(`${path}.new`);
+  await rename(`${path}.new`, path);
+}
+
 /** A stream `id` of which the first `count` segments are there. */
 async function publish(id, count) {
   for (const [name] of RUNGS) {
@@ -47,13 +53,14 @@ async function publish(id, count) {
     assert.equal(segments.length, SEGMENTS);
     for (let i = 0; i < count; i += 1) {
       const file = `${String(i).padStart(5, '0')}.ts`;
-      await cp(join(folder, 'full', name, file), join(rung, file));
+      await place(join(rung, file), (path) => copyFile(join(folder, 'full', name, file), path));
     }
     const ended = count === SEGMENTS;
-    await writeFile(join(rung, 'playlist.m3u8'), `#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:2\n#EXT-X-PLAYLIST-TYPE:${ended ? 'VOD' : 'EVENT'}\n#EXT-X-INDEPENDENT-SEGMENTS\n${segments.slice(0, count).join('\n')}\n${ended ? '#EXT-X-ENDLIST\n' : ''}`);
+    const text = `#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:2\n#EXT-X-PLAYLIST-TYPE:${ended ? 'VOD' : 'EVENT'}\n#EXT-X-INDEPENDENT-SEGMENTS\n${segments.slice(0, count).join('\n')}\n${ended ? '#EXT-X-ENDLIST\n' : ''}`;
+    await place(join(rung, 'playlist.m3u8'), (path) => writeFile(path, text));
   }
   const lines = RUNGS.map(([name, size, rate]) => `#EXT-X-STREAM-INF:BANDWIDTH=${rate},RESOLUTION=${size},CODECS="avc1.42c01f"\n${name}/playlist.m3u8`);
-  await writeFile(join(folder, id, 'master.m3u8'), `#EXTM3U\n${lines.join('\n')}\n`);
+  await place(join(folder, id, 'master.m3u8'), (path) => writeFile(path, `#EXTM3U\n${lines.join('\n')}\n`));
 }
 
 async function canned(...assets) {

@@ -195,10 +195,12 @@ unsafe extern "C" fn seek(opaque: *mut c_void, offset: i64, whence: c_int) -> i6
     }
 }
 
-/// libav asks whether to give up: 1 means yes.
+/// libav asks whether to give up: 1 means yes. After a refusal there is nothing to wait for,
+/// though a live playlist would be loaded again and again.
 pub(crate) unsafe extern "C" fn interrupt(opaque: *mut c_void) -> c_int {
     // SAFETY: `opaque` is the `Source` of the input whose call is under way on this thread.
-    c_int::from(unsafe { &mut *opaque.cast::<Source>() }.is_late())
+    let source = unsafe { &mut *opaque.cast::<Source>() };
+    c_int::from(source.refused.is_some() || source.is_late())
 }
 
 /// A demuxer wants to open another file or address: refused, and remembered for the error.

@@ -591,6 +591,11 @@ fn playlists_open_nothing() {
             "secret.ts",
         ),
         (
+            "live.m3u8",
+            hls("secret.ts").replace("#EXT-X-ENDLIST\n", ""),
+            "secret.ts",
+        ),
+        (
             "list.ffconcat",
             "ffconcat version 1.0\nfile secret.ts\n".to_owned(),
             "list of files",

@@ -21,7 +21,7 @@ use crate::{Options, Result};
 /// Channels of the output.
 pub const CHANNELS: u32 = 2;
 /// Average of the output in bits per second.
-const BIT_RATE: u64 = 128_000;
+pub const BIT_RATE: u64 = 128_000;
 /// What it takes at most over a segment, with headers, in bits per second.
 pub const PEAK_RATE: u64 = 160_000;
 

@@ -13,7 +13,8 @@
 
 pub mod check;
 pub mod playlist;
-pub mod rungs;
+pub mod rate;
+mod rungs;
 
 mod audio;
 mod cmaf;
@@ -29,7 +30,7 @@ mod source;
 mod timeline;
 mod unit;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -78,9 +79,10 @@ pub struct Options {
     pub encoder: Option<String>,
     /// Threads that decode and encode. `None`: as many as cores and memory allow.
     pub workers: Option<usize>,
-    /// Segments by (rung name, index) that an earlier run of the same file and options delivered.
-    /// They are neither made nor delivered again; the audio rendition is called `audio`.
-    pub done: HashSet<(String, u32)>,
+    /// Segments by (rung name, index) that an earlier run of the same file and options delivered, with
+    /// the size of each in bytes. They are neither made nor delivered again; the audio rendition is
+    /// called `audio`.
+    pub done: HashMap<(String, u32), u64>,
     /// How the file is opened: deadline and picture size limits.
     pub open: media::OpenOptions,
 }
@@ -94,7 +96,7 @@ impl Default for Options {
             copy_source: true,
             encoder: None,
             workers: None,
-            done: HashSet::new(),
+            done: HashMap::new(),
             open: media::OpenOptions::default(),
         }
     }

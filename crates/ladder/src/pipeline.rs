@@ -8,8 +8,10 @@
 //!    less memory than the budget.
 //!
 //! It cannot lock up: a waiting picture always belongs to a unit that some worker is at or can
-//! take, so memory over the budget is being given back. Which worker did what has no influence on
-//! the bytes, because a unit sees its own pictures in their order and nothing else.
+//! take, so memory over the budget is being given back: one that must first know what earlier
+//! segments cost (`rate.rs`) comes after them, and the oldest never waits. Which worker did what has
+//! no influence on the bytes, because a unit sees its own pictures in their order and the sizes of
+//! the same earlier segments, and nothing else.
 //!
 //! Finished segments go to the calling thread, which hands them to the sink in order.
 
@@ -21,9 +23,11 @@ use std::time::{Duration, Instant};
 
 use media::{Frame, Rational};
 
+use crate::audio::BIT_RATE as AUDIO_BIT_RATE;
 use crate::plan::{Plan, Prepared, stop_if};
 use crate::playlist::AUDIO_GROUP;
-use crate::sample::{Sound, TICKS};
+use crate::rate::Rate;
+use crate::sample::{Sound, TICKS, seconds};
 use crate::sink::{Progress, Segment, Sink};
 use crate::source::{Event, Source};
 use crate::unit::{self, Finished, Recipe, Span, Unit};
@@ -38,6 +42,10 @@ const WAITING_BYTES: usize = 80 << 20;
 const WORKER_PIXELS: u64 = 1920 * 1080;
 /// Pictures that a worker takes from a unit at a time.
 const BATCH: usize = 4;
+/// The encoder whose constant quality `rate.rs` steers.
+const CONSTANT_QUALITY_ENCODER: &str = "libx264";
+/// Bytes of a segment file for each byte of pictures and sound: transport packets and headers.
+const PACKING: f64 = 1.03;
 /// How soon a cancel is seen, and how often progress is told at most.
 const HEARTBEAT: Duration = Duration::from_millis(50);
 const PROGRESS_EVERY: Duration = Duration::from_millis(250);
@@ -78,6 +86,7 @@ pub fn run(
         state: Mutex::new(State {
             ended: source.is_none(),
             source,
+            rates: rates(&prepared, options, &encoder),
             ..State::default()
         }),
         wake: Condvar::new(),
@@ -163,6 +172,28 @@ fn recipes(prepared: &Prepared, options: &Options, encoder: &str) -> Vec<Arc<Rec
         .collect()
 }
 
+/// The rate control of each rung that libx264 encodes; other encoders keep to their own.
+fn rates(prepared: &Prepared, options: &Options, encoder: &str) -> Vec<Option<Rate>> {
+    let (plan, cuts) = (&prepared.plan, &prepared.cuts);
+    let rate = |rung: &crate::Rung| {
+        if rung.copied || encoder != CONSTANT_QUALITY_ENCODER {
+            return None;
+        }
+        let sound = plan.audio && plan.container == Container::Ts;
+        let sound = if sound { AUDIO_BIT_RATE as f64 } else { 0.0 };
+        let aim = (f64::from(rung.bit_rate) + sound) * PACKING;
+        let mut rate = Rate::new(aim, rung.first_crf());
+        for ((name, index), bytes) in &options.done {
+            let index = *index as usize;
+            if let (true, Some(start)) = (*name == rung.name, cuts.starts.get(index)) {
+                rate.settle(index, *bytes, seconds(cuts.end_of(index) - start));
+            }
+        }
+        Some(rate)
+    };
+    plan.rungs.iter().map(rate).collect()
+}
+
 /// Which units there are to make.
 struct Wanted {
     /// By rung, by segment.
@@ -175,7 +206,7 @@ impl Wanted {
     fn new(plan: &Plan, options: &Options) -> Wanted {
         let segments = |name: &str| -> Vec<bool> {
             (0..plan.segments)
-                .map(|at| !options.done.contains(&(name.to_string(), at)))
+                .map(|at| !options.done.contains_key(&(name.to_string(), at)))
                 .collect()
         };
         let separate = plan.audio && plan.container == Container::Cmaf;
@@ -245,6 +276,8 @@ struct State {
     units: BTreeMap<(usize, usize), Slot>,
     /// Bytes of all pictures that wait in slots.
     waiting: usize,
+    /// By rung; none where the encoder keeps to a rate by itself.
+    rates: Vec<Option<Rate>>,
     warnings: Vec<String>,
 }
 
@@ -364,8 +397,15 @@ impl Pool {
                 if segment.is_some() {
                     self.count(key.1, end - reached);
                 }
+                let cost = segment.as_ref().map(|finished| {
+                    let segment = &finished.segment;
+                    (segment.bytes.len() as u64, segment.duration)
+                });
                 self.deliver(segment, finished);
                 let mut state = self.lock();
+                if let (Some((bytes, seconds)), Some(rate)) = (cost, &mut state.rates[key.1]) {
+                    rate.settle(key.0, bytes, seconds);
+                }
                 state.units.remove(&key);
                 // What this unit passed down is complete.
                 if let Some(below) = state.units.get_mut(&(key.0, key.1 + 1)) {
@@ -499,11 +539,22 @@ impl Drop for StopOnPanic<'_> {
 impl State {
     /// The oldest unit with something to do.
     fn unit_job(&mut self) -> Option<Job> {
-        let ready = |slot: &Slot| {
-            slot.unit.is_some() && (!slot.pictures.is_empty() || slot.closed.is_some())
+        let rates = &mut self.rates;
+        let mut ready = |segment, rung: usize, slot: &Slot| {
+            let Some(unit) = &slot.unit else { return false };
+            let something = !slot.pictures.is_empty() || slot.closed.is_some();
+            let may_start = match &mut rates[rung] {
+                Some(rate) if unit.waits_for_quality() => rate.crf(segment).is_some(),
+                _ => true,
+            };
+            something && may_start
         };
-        let (&key, slot) = self.units.iter_mut().find(|(_, slot)| ready(slot))?;
-        let unit = slot.unit.take()?;
+        let mut units = self.units.iter_mut();
+        let (&key, slot) = units.find(|((segment, rung), slot)| ready(*segment, *rung, slot))?;
+        let mut unit = slot.unit.take()?;
+        if let Some(rate) = self.rates[key.1].as_mut() {
+            unit.set_quality(rate.crf(key.0));
+        }
         let reached = slot.reached;
         if slot.pictures.is_empty() {
             let sound = slot.closed.clone().flatten();

@@ -18,34 +18,22 @@ const BIT_RATES: [(u64, u32); 5] = [
 ];
 
 /// How pictures of at least so many pixels are encoded, biggest first.
-const TUNING: [(u64, Tuning); 3] = [
+const TUNING: [(u64, Tuning); 2] = [
     (
-        1920 * 1080,
+        1280 * 720,
         Tuning {
             slower: 0,
-            rate_percent: 104,
-        },
-    ),
-    (
-        854 * 480,
-        Tuning {
-            slower: 0,
-            rate_percent: 106,
+            first_crf: 20.0,
         },
     ),
     (
         0,
         Tuning {
             slower: 2,
-            rate_percent: 110,
+            first_crf: 21.0,
         },
     ),
 ];
-
-/// libx264's own settings. Rate control that runs after its target within 4 s makes the end of a
-/// segment pay for its beginning; at twice the usual tolerance quality is steadier at the same size,
-/// and the ceiling holds all the same.
-const X264_PARAMETERS: &str = "ratetol=2";
 
 /// libx264's presets from fastest to slowest.
 const PRESETS: [&str; 9] = [
@@ -67,15 +55,13 @@ pub const NEVER: u32 = 1_000_000;
 const LOWER_HEIGHTS: [u32; 2] = [720, 360];
 
 /// The knobs of one size class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 struct Tuning {
     /// Presets to go down from the one asked for. A small picture can afford it: at 360 lines a
     /// slower search costs a few per cent of the whole ladder and is where quality is missing.
     slower: usize,
-    /// What the encoder is asked for, in per cent of the rung's bit rate. Rate control starts anew
-    /// in every segment and is cautious at the start of each, which undershoots most in small
-    /// pictures.
-    rate_percent: u32,
+    /// x264's constant quality for the first segments, as long as nothing is known of the content.
+    first_crf: f64,
 }
 
 /// One resolution of the ladder.
@@ -121,9 +107,9 @@ impl Rung {
         }
     }
 
-    /// What rate control is asked for, in bits per second; see the table.
-    pub fn asked_rate(&self) -> u32 {
-        self.bit_rate / 100 * tuning(self.width, self.height).rate_percent
+    /// Constant quality for the first segments; see the table.
+    pub fn first_crf(&self) -> f64 {
+        tuning(self.width, self.height).first_crf
     }
 }
 
@@ -133,7 +119,8 @@ pub fn encoder_options(encoder: &str) -> BTreeMap<String, String> {
     if encoder == "libx264" {
         // Scene cuts get I pictures, but no IDR of their own.
         options.insert("keyint_min".to_string(), NEVER.to_string());
-        options.insert("x264-params".to_string(), X264_PARAMETERS.to_string());
+        // The same parameter sets at every quality, so that one initialisation segment serves all.
+        options.insert("x264-params".to_string(), "stitchable=1".to_string());
     }
     options
 }

@@ -46,6 +46,8 @@ pub struct Span {
 pub struct Unit {
     span: Arc<Span>,
     recipe: Arc<Recipe>,
+    /// CRF, where the encoder is steered by it.
+    quality: Option<f64>,
     encoding: Option<Encoding>,
     smaller: Option<Scaler>,
 }
@@ -91,6 +93,7 @@ impl Unit {
         Ok(Unit {
             span,
             recipe,
+            quality: None,
             encoding,
             smaller,
         })
@@ -101,10 +104,20 @@ impl Unit {
         self.span.end
     }
 
+    /// Whether the first picture must not come before it is known how well to encode.
+    pub fn waits_for_quality(&self) -> bool {
+        self.encoding.is_some() && self.quality.is_none()
+    }
+
+    /// Sets the CRF of the whole segment.
+    pub fn set_quality(&mut self, crf: Option<f64>) {
+        self.quality = self.quality.or(crf);
+    }
+
     /// Takes the next picture; gives the one for the rung below.
     pub fn frame(&mut self, frame: &Frame, pts: i64) -> Result<Option<Frame>> {
         if let Some(encoding) = &mut self.encoding {
-            encoding.frame(frame, pts, &self.span, &self.recipe)?;
+            encoding.frame(frame, pts, &self.span, &self.recipe, self.quality)?;
         }
         Ok(self
             .smaller
@@ -128,10 +141,17 @@ impl Unit {
 }
 
 impl Encoding {
-    fn frame(&mut self, frame: &Frame, pts: i64, span: &Span, recipe: &Recipe) -> Result<()> {
+    fn frame(
+        &mut self,
+        frame: &Frame,
+        pts: i64,
+        span: &Span,
+        recipe: &Recipe,
+        quality: Option<f64>,
+    ) -> Result<()> {
         let first = self.encoder.is_none();
         if first {
-            self.encoder = Some(VideoEncoder::open(&options(recipe, frame))?);
+            self.encoder = Some(VideoEncoder::open(&options(recipe, frame, quality))?);
         }
         let base = time_base(recipe);
         let number = TICK.rescale(pts - span.start, base).max(self.last + 1);
@@ -178,8 +198,12 @@ fn time_base(recipe: &Recipe) -> Rational {
     recipe.constant_rate.map_or(TICK, Rational::inverse)
 }
 
-fn options(recipe: &Recipe, frame: &Frame) -> VideoEncoderOptions {
+fn options(recipe: &Recipe, frame: &Frame, quality: Option<f64>) -> VideoEncoderOptions {
     let rung = &recipe.rung;
+    let mut options = rungs::encoder_options(&recipe.encoder);
+    if let Some(crf) = quality {
+        options.insert("crf".to_string(), format!("{crf:.1}"));
+    }
     VideoEncoderOptions {
         encoder: recipe.encoder.clone(),
         width: rung.width,
@@ -188,14 +212,14 @@ fn options(recipe: &Recipe, frame: &Frame) -> VideoEncoderOptions {
         time_base: time_base(recipe),
         frame_rate: recipe.constant_rate.or(recipe.average_rate),
         colour: frame.colour(),
-        bit_rate: Some(u64::from(rung.asked_rate())),
+        bit_rate: quality.is_none().then_some(u64::from(rung.bit_rate)),
         max_rate: Some(u64::from(rung.max_rate)),
         buffer_size: Some(u64::from(rung.buffer)),
         gop: Some(rungs::NEVER),
         preset: Some(recipe.preset.clone()),
         threads: 1,
         global_header: false,
-        options: rungs::encoder_options(&recipe.encoder),
+        options,
         ..VideoEncoderOptions::default()
     }
 }

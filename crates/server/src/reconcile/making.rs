@@ -20,7 +20,7 @@ use crate::disk;
 use crate::shown::Progress;
 use crate::streams::PLAYLIST;
 use crate::time::now_ms;
-use crate::worker::protocol::{Event, Task};
+use crate::worker::protocol::{Done, Event, Task};
 
 /// Progress is told four times a second at most.
 const TELL: Duration = Duration::from_millis(250);
@@ -110,7 +110,7 @@ fn make(job: &Job<'_>, name: &str, file: std::fs::File) -> Result<(), Trouble> {
 }
 
 /// The segments that are there already.
-fn done(job: &Job<'_>) -> Result<Vec<(String, u32)>, Trouble> {
+fn done(job: &Job<'_>) -> Result<Vec<Done>, Trouble> {
     let asset = job.app.catalog.asset(job.asset(), now_ms())?;
     let stream = asset
         .and_then(|asset| asset.stream)
@@ -118,8 +118,11 @@ fn done(job: &Job<'_>) -> Result<Vec<(String, u32)>, Trouble> {
     let mut done = Vec::new();
     for rung in &stream.rungs {
         for segment in job.app.catalog.segments(job.asset(), &rung.name)? {
-            let number = u32::try_from(segment.number).unwrap_or(u32::MAX);
-            done.push((rung.name.clone(), number));
+            done.push(Done {
+                rung: rung.name.clone(),
+                number: u32::try_from(segment.number).unwrap_or(u32::MAX),
+                bytes: segment.bytes,
+            });
         }
     }
     Ok(done)

@@ -23,7 +23,7 @@ use rustix::process::{
 
 use crate::problem::chain;
 use crate::process::idle_disk_class;
-use protocol::{Event, Order, Task};
+use protocol::{Done, Event, Order, Task};
 
 /// Runs one job. `args` are the task's name and the job's folder.
 pub fn main(args: Vec<OsString>) -> ExitCode {
@@ -119,18 +119,16 @@ fn thumbnail(order: &Order, folder: &Path, width: u32) -> Result<(), String> {
     say(&Event::Picture { file }).map_err(|e| chain(&e))
 }
 
-fn ladder(
-    order: &Order,
-    folder: &Path,
-    segment_s: f64,
-    done: &[(String, u32)],
-) -> Result<(), String> {
+fn ladder(order: &Order, folder: &Path, segment_s: f64, done: &[Done]) -> Result<(), String> {
     let encoder = media::choose_h264_encoder().map_err(|e| chain(&e))?;
     let made_by = media::encoder_build(&encoder).map_err(|e| chain(&e))?;
     let options = Options {
         segment_s,
         encoder: Some(encoder),
-        done: done.iter().cloned().collect(),
+        done: done
+            .iter()
+            .map(|one| ((one.rung.clone(), one.number), one.bytes))
+            .collect(),
         ..Options::default()
     };
     let mut sink = Speaker {

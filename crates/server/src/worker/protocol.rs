@@ -35,9 +35,18 @@ pub(crate) enum Task {
     Ladder {
         /// Length of segments in seconds.
         segment_s: f64,
-        /// Segments that are there: rung and number.
-        done: Vec<(String, u32)>,
+        /// Segments that are there.
+        done: Vec<Done>,
     },
+}
+
+/// A segment that need not be made.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Done {
+    pub(crate) rung: String,
+    pub(crate) number: u32,
+    /// Its size, which the bit rate of those after it follows from.
+    pub(crate) bytes: u64,
 }
 
 /// What a worker says. Files are names in the job's folder; the worker leaves a file alone once

@@ -28,6 +28,8 @@ use crate::stream::{Kind, Stream};
 const FORMAT_PROBE_BYTES: u32 = 1 << 20;
 /// Bytes read to learn the streams' codecs; ffprobe's own bound.
 const STREAM_PROBE_BYTES: i64 = 5_000_000;
+/// The most of a file that is taken for one picture.
+const MAX_PICTURE_BYTES: u64 = 1 << 28;
 /// A camera's file has a few streams; each costs memory and decoding while probing.
 const MAX_STREAMS: i32 = 100;
 
@@ -181,7 +183,12 @@ impl Input {
         reader.source().restart_clock();
 
         let hint = name_hint(path);
-        let mut opening = Opening { reader, file, hint };
+        let mut opening = Opening {
+            reader,
+            file,
+            size,
+            hint,
+        };
         let demuxer = opening.find_demuxer()?;
         let context = opening.open_demuxer(demuxer)?;
         let Opening { reader, file, .. } = opening;
@@ -318,7 +325,7 @@ impl Input {
     /// Whether the demuxer is one of those that read one picture and make up a rate for it.
     pub fn is_single_picture(&self) -> bool {
         let container = self.container();
-        container.ends_with("_pipe") || container == "ico" || container == "image2"
+        container.ends_with("pipe") || container == "ico"
     }
 
     /// FFmpeg's full name of the container family: "mov,mp4,m4a,3gp,3g2,mj2".
@@ -506,6 +513,7 @@ impl Input {
 struct Opening {
     reader: Reader,
     file: Arc<str>,
+    size: u64,
     hint: CString,
 }
 
@@ -515,9 +523,17 @@ impl Opening {
         let hint = self.hint.clone();
         let mut demuxer = self.probe_format(&hint)?;
         // By its extension alone the image sequence demuxer claims a picture, only to open files
-        // by number; without a name the picture's bytes decide.
+        // by number; without a name the picture's bytes decide. Some pictures (TGA) have nothing
+        // to be known by: these are read as one piece, by their extension's codec.
         if self.demuxer_name(demuxer) == "image2" {
-            demuxer = self.probe_format(c"")?;
+            let by_bytes = self.probe_format(c"").ok();
+            let picture = by_bytes.filter(|found| self.demuxer_name(*found).ends_with("_pipe"));
+            // SAFETY: a look-up by a zero-ended string; what is found is a constant.
+            demuxer = picture
+                .unwrap_or_else(|| unsafe { sys::av_find_input_format(c"image2pipe".as_ptr()) });
+            if demuxer.is_null() {
+                return Err(self.not_media("no container format matches".to_owned()));
+            }
         }
         let name = self.demuxer_name(demuxer);
         if TEXT.contains(&name) {
@@ -594,6 +610,9 @@ impl Opening {
         // libav would read such a track's samples from the wrong place of this file.
         let mut options =
             Dictionary::from_pairs([("enable_drefs", "1"), ("use_absolute_path", "1")]);
+        if name == "image2pipe" {
+            options.set("frame_size", &self.size.min(MAX_PICTURE_BYTES).to_string());
+        }
         log::clear();
         // SAFETY: the context is live and passes to libav, which frees it on failure and then
         // leaves null; the hint is a zero-ended string.

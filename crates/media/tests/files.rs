@@ -333,7 +333,7 @@ fn hdr_is_tone_mapped_or_says_that_it_is_not() {
 #[test]
 fn interlaced_files_come_out_progressive() {
     let folder = folder();
-    // Two fields with opposite brightness: joined they comb, deinterlaced they do not.
+    // Fields of a moving picture, a fiftieth of a second apart.
     let path = clip(
         &folder,
         "comb.ts",
@@ -706,6 +706,20 @@ fn numbered_pictures_are_one_picture() {
         let named = folder.path().join(name);
         fs::copy(&path, &named).unwrap();
         assert_eq!(facts(&named)["video"][0]["width"], 64, "{name}");
+    }
+}
+
+#[test]
+fn pictures_of_every_kind_are_read() {
+    let folder = folder();
+    for name in [
+        "a.bmp", "a.tga", "a.tiff", "a.png", "a.jpg", "a.gif", "a.webp",
+    ] {
+        let path = clip(&folder, name, "-f lavfi -i testsrc2=size=64x48 -frames:v 1");
+        let seen = facts(&path);
+        assert_eq!(seen["video"][0]["height"], 48, "{name}: {seen:#}");
+        let bytes = thumbnail(&path, 32).unwrap();
+        assert!(bytes.starts_with(&[0xff, 0xd8]), "{name}");
     }
 }
 

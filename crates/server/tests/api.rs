@@ -223,7 +223,7 @@ fn a_stopped_server_goes_on_where_it_was() {
     // This worker makes only what the server does not have, as the real one does.
     bench.set_worker(&TWO_RUNGS.replace(
         "segment 720p 0 \"$3\"\n    segment 360p 0 \"$3\"",
-        "grep -q '\\[\"720p\",0\\],\\[\"360p\",0\\]' \"$3/order.json\" || exit 7",
+        "grep -q '\"rung\":\"720p\",\"number\":0,\"bytes\":14' \"$3/order.json\" || exit 7",
     ));
     go_on(&bench);
     bench.start(|_| {});

@@ -185,17 +185,17 @@ fn tus_goes_on_after_a_dropped_connection_and_a_restart() {
         .client
         .begin("PATCH", &upload, &headers, Some(5_000_000));
     connection.write_all(&content[..2_200_000]).unwrap();
-    drop(connection);
-    // The newest request waits for the older one's last write, and an empty one changes nothing.
-    let mut here = offset(&bench, &upload);
-    while patch(&bench, &upload, here, b"").status == 409 {
-        here = offset(&bench, &upload);
+    // Two buffers of the server's have come when its file says so; the rest may or may not.
+    let mut came = 0;
+    while came < 2 << 20 {
+        came = offset(&bench, &upload);
     }
-    assert!(here <= 2_200_000, "{here}");
-
+    drop(connection);
+    // A stop waits for open requests, so what came is in the file afterwards.
     bench.stop();
     bench.start(|_| {});
-    assert_eq!(offset(&bench, &upload), here);
+    let here = offset(&bench, &upload);
+    assert!(came <= here && here <= 2_200_000, "{here} after {came}");
     let answer = patch(&bench, &upload, here, &content[here as usize..]);
     assert_eq!(answer.status, 204, "{}", answer.text());
     let asset = answer.header("kinora-asset").unwrap();

@@ -2,8 +2,8 @@
 //!
 //! A unit starts with an encoder of its own, so its bytes depend on its pictures alone. It also
 //! makes the pictures of the next smaller rung from its own, which is cheaper than scaling each
-//! from the source and costs 0.05 dB at most. A unit without an encoder only does that: its segment
-//! was delivered before, or is the source's own.
+//! from the source and as good. A unit without an encoder only does that: its segment was delivered
+//! before, or is the source's own.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -29,7 +29,7 @@ and the playlists that name them stay; the command ends with 130.")]
 pub struct Args {
     /// The file
     input: PathBuf,
-    /// The folder to write: DIR/master.m3u8, DIR/<rung>/playlist.m3u8 and the segments
+    /// The folder to write: DIR/master.m3u8, DIR/RUNG/playlist.m3u8 and the segments
     #[arg(short, long, value_name = "DIR")]
     output: PathBuf,
     /// How segments are packed

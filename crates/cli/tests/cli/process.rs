@@ -119,7 +119,7 @@ pub fn serve(data: &Path, more: &[&str]) -> Served {
     let mut child = kinora(["serve", "--listen", "127.0.0.1:0", "--data"])
         .arg(data)
         .args(more)
-        .env("KINORA_LOG", "warn")
+        .env("KINORA_LOG", "error")
         .stdout(Stdio::piped())
         .spawn()
         .expect("start kinora serve");

@@ -56,7 +56,7 @@ const TUS: (&str, &str) = ("Tus-Resumable", "1.0.0");
 #[test]
 fn uploads_and_streams_on_a_full_disk() {
     let Some(disk) = Tmpfs::mount(64) else {
-        eprintln!("skipped: mounting a tmpfs needs root");
+        let _ = writeln!(std::io::stderr(), "skipped: mounting a tmpfs needs root");
         return;
     };
     let clips = tempfile::tempdir().unwrap();
@@ -94,7 +94,7 @@ fn uploads_and_streams_on_a_full_disk() {
         detail.starts_with("big.mp4: ") && detail.contains("disk is full"),
         "{detail}"
     );
-    // A request after it: the cleaning is over when the next one could begin.
+    // What came of it is gone again, so there is room for the next.
     let deferred = client.send(
         "POST",
         "/api/uploads",

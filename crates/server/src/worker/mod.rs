@@ -2,8 +2,8 @@
 //!
 //! A worker reads one file that a stranger made, through libav, so it gives up what it does not
 //! need before it begins: priority, disk priority, memory, core dumps, life after its server's
-//! death, and sight of all files but its own ([`confine`]). It writes to its folder and says on standard output what it wrote
-//! ([`protocol`]); it touches neither store nor catalog.
+//! death, and sight of all files but its own (`confine`). It writes to its folder and says on
+//! standard output what it wrote (`protocol`); it touches neither store nor catalog.
 
 mod confine;
 pub(crate) mod protocol;

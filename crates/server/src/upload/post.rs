@@ -168,6 +168,9 @@ async fn store<E: std::fmt::Display>(
         .receive(body)
         .await?;
     if let Some(problem) = refusal(app, &upload.name, end) {
+        // Before the answer: who reads that the disk is full may count on the space again.
+        app.blocking(move |app| discard(app, &upload.id)).await?;
+        unfinished.id = None;
         return Err(problem);
     }
     // From here on the file is complete, and the next start finishes what this one does not.

@@ -100,8 +100,11 @@ function openSheet(asset, verdict) {
     })));
   }
   if (verdict.verdict !== 'plays') {
+    if (verdict.decodes?.length) {
+      body.push(h('h3', { text: 'What this board plays' }), ...verdict.decodes.map((row) => h('p', { text: row })));
+    }
     const what = verdict.variant ? variant(verdict.variant) : target(verdict.target);
-    if (what) body.push(h('h3', { text: 'What this board plays well' }), h('p', { text: what }));
+    if (what) body.push(h('h3', { text: verdict.variant ? 'What it would be rendered to' : 'What this board plays best' }), h('p', { text: what }));
   }
   if (verdict.command) body.push(h('h3', { text: 'Make a version that plays' }), command(verdict.command));
 

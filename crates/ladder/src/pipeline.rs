@@ -367,7 +367,7 @@ impl Pool {
     fn do_job(&self, job: Job, finished: &Sender<Message>) -> Result<()> {
         match job {
             Job::Read(mut source) => {
-                let events = source.step()?;
+                let events = source.step(&self.stop)?;
                 for event in events {
                     self.take_event(event, finished)?;
                 }
@@ -393,7 +393,7 @@ impl Pool {
                 reached,
                 end,
             } => {
-                let segment = unit.finish(sound.as_deref())?;
+                let segment = unit.finish(sound.as_deref(), &self.stop)?;
                 if segment.is_some() {
                     self.count(key.1, end - reached);
                 }

@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use media::{
     ColourTreatment, Decoder, Frame, Geometry, Graph, Input, Packet, PixelFormat, Scaler,
@@ -116,13 +117,14 @@ impl Source {
         })
     }
 
-    /// Goes on until there is a batch of pictures, or a segment was closed, or the end is reached.
-    pub fn step(&mut self) -> Result<Vec<Event>> {
+    /// Goes on until there is a batch of pictures, or a segment was closed, or the end is reached,
+    /// or the run is being stopped.
+    pub fn step(&mut self, stop: &AtomicBool) -> Result<Vec<Event>> {
         let mut events = Vec::new();
         let enough = |events: &[Event]| {
             events.len() >= BATCH || events.iter().any(|event| matches!(event, Event::Close(..)))
         };
-        while !self.ended && !enough(&events) {
+        while !self.ended && !enough(&events) && !stop.load(Ordering::Relaxed) {
             if let Some((frame, pts)) = self.waiting.pop_front() {
                 self.place(frame, pts, &mut events)?;
             } else if !self.drained {

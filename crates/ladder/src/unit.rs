@@ -7,9 +7,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use media::{Frame, Geometry, PixelFormat, Rational, Scaler, VideoEncoder, VideoEncoderOptions};
 
+use crate::plan::stop_if;
 use crate::rungs::{self, Rung};
 use crate::sample::{Collector, Pictures, Sound, seconds};
 use crate::sink::Segment;
@@ -126,13 +128,13 @@ impl Unit {
             .transpose()?)
     }
 
-    /// Ends the unit. `None` when it only scaled.
-    pub fn finish(self, sound: Option<&Sound>) -> Result<Option<Finished>> {
+    /// Ends the unit, unless the run is being stopped. `None` when it only scaled.
+    pub fn finish(self, sound: Option<&Sound>, stop: &AtomicBool) -> Result<Option<Finished>> {
         let Some(mut encoding) = self.encoding else {
             return Ok(None);
         };
         let (span, recipe) = (&self.span, &self.recipe);
-        encoding.drain(span, recipe, true)?;
+        encoding.end(span, recipe, stop)?;
         let before = span.before.clone();
         let pictures = encoding.collector.finish(before, REORDER, span.end);
         let pictures = pictures.map_err(|problem| fault(span, recipe, problem))?;
@@ -163,24 +165,34 @@ impl Encoding {
         if let Some(encoder) = &mut self.encoder {
             encoder.send(Some(&frame), first)?;
         }
-        self.drain(span, recipe, false)
+        while self.take(span, recipe)? {}
+        Ok(())
     }
 
-    /// Takes what the encoder has ready, at the end all of it.
-    fn drain(&mut self, span: &Span, recipe: &Recipe, end: bool) -> Result<()> {
-        let Some(encoder) = &mut self.encoder else {
-            return Ok(());
-        };
-        if end {
+    /// Takes all that the encoder still holds, which with a long look-ahead takes a while.
+    fn end(&mut self, span: &Span, recipe: &Recipe, stop: &AtomicBool) -> Result<()> {
+        if let Some(encoder) = &mut self.encoder {
             encoder.send(None, false)?;
         }
-        while let Some(packet) = encoder.receive()? {
-            let pts = packet.pts().and_then(|number| self.times.remove(&number));
-            let pts = pts.ok_or_else(|| fault(span, recipe, "a picture it was not given"))?;
-            let pushed = self.collector.push(packet.data(), pts);
-            pushed.map_err(|problem| fault(span, recipe, problem))?;
+        while self.take(span, recipe)? {
+            stop_if(stop)?;
         }
         Ok(())
+    }
+
+    /// Takes one coded picture. False when the encoder has none ready.
+    fn take(&mut self, span: &Span, recipe: &Recipe) -> Result<bool> {
+        let Some(encoder) = &mut self.encoder else {
+            return Ok(false);
+        };
+        let Some(packet) = encoder.receive()? else {
+            return Ok(false);
+        };
+        let pts = packet.pts().and_then(|number| self.times.remove(&number));
+        let pts = pts.ok_or_else(|| fault(span, recipe, "a picture it was not given"))?;
+        let pushed = self.collector.push(packet.data(), pts);
+        pushed.map_err(|problem| fault(span, recipe, problem))?;
+        Ok(true)
     }
 }
 

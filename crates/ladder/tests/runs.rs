@@ -429,3 +429,23 @@ fn joined_recordings_play_through() {
     assert!(said.starts_with("4 segments"), "{said}");
     assert!(said.contains("timestamps jump in 1 places"), "{said}");
 }
+
+/// The whole file is in the reader's buffer when libav meets its end, and is read from there again.
+#[test]
+fn a_stream_that_just_fits_the_buffer_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = "-c:v libx264 -preset veryfast -c:a aac -f mpegts";
+    let clip = Clip {
+        name: "small.ts",
+        arguments,
+        ..CLIP
+    };
+    let mut bytes = fs::read(make(folder.path(), &clip)).unwrap();
+    let mut null = vec![0xff; 188];
+    null[..4].copy_from_slice(&[0x47, 0x1f, 0xff, 0x10]);
+    while bytes.len() < 240_000 {
+        bytes.extend(&null);
+    }
+    let said = outcome(folder.path(), "padded.ts", &bytes);
+    assert_eq!(said, "1 segments, []");
+}

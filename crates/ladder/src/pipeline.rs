@@ -37,7 +37,7 @@ use crate::{Container, Error, Made, Options, Report, Result};
 /// pictures.
 const WORKER_BYTES: u64 = 300 << 20;
 /// The part of it for decoded pictures that wait.
-const WAITING_BYTES: usize = 80 << 20;
+const WAITING_BYTES: usize = 48 << 20;
 /// Pictures of 1080 lines are what the above is measured for.
 const WORKER_PIXELS: u64 = 1920 * 1080;
 /// Pictures that a worker takes from a unit at a time.

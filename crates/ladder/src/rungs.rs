@@ -29,7 +29,7 @@ const TUNING: [(u64, Tuning); 2] = [
     (
         0,
         Tuning {
-            slower: 2,
+            slower: 1,
             first_crf: 21.0,
         },
     ),
@@ -233,7 +233,7 @@ mod tests {
     fn small_rungs_take_a_slower_preset() {
         let rungs = choose(1920, 1080);
         let presets = |base| rungs.iter().map(|r| r.preset(base)).collect::<Vec<_>>();
-        assert_eq!(presets("veryfast"), ["veryfast", "veryfast", "fast"]);
+        assert_eq!(presets("veryfast"), ["veryfast", "veryfast", "faster"]);
         assert_eq!(presets("veryslow"), ["veryslow", "veryslow", "veryslow"]);
         assert_eq!(presets("p4"), ["p4", "p4", "p4"]);
     }

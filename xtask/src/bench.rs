@@ -3,7 +3,8 @@
 //! Each figure is taken for both sides in the same run, alternating, so that a busy or slow machine
 //! moves both. CPU seconds are the kernel's own account of the finished process tree; memory is the
 //! peak of the summed proportional set size (PSS) of the tree, sampled every 40 ms. Nothing here
-//! judges: the last column holds the goal, the reader compares.
+//! judges: the last column holds the goal, the reader compares. It needs the commands ffmpeg,
+//! ffprobe, nginx and wrk.
 
 #![allow(clippy::print_stdout, reason = "the table is what the chore is for")]
 
@@ -59,14 +60,7 @@ impl Table {
         unit: &'static str,
         goal: &str,
     ) {
-        self.push(Row {
-            what: what.into(),
-            ours,
-            peer,
-            unit,
-            ratio: ours / peer,
-            goal: goal.into(),
-        });
+        self.row(what.into(), [ours, peer, ours / peer], unit, goal);
     }
 
     /// A difference (decibel, SSIM) stands in the ratio's column as ours minus the peer's.
@@ -78,28 +72,23 @@ impl Table {
         unit: &'static str,
         goal: &str,
     ) {
-        self.push(Row {
-            what: what.into(),
-            ours,
-            peer,
-            unit,
-            ratio: ours - peer,
-            goal: goal.into(),
-        });
+        self.row(what.into(), [ours, peer, ours - peer], unit, goal);
     }
 
     fn absolute(&mut self, what: impl Into<String>, ours: f64, unit: &'static str, goal: &str) {
-        self.push(Row {
-            what: what.into(),
-            ours,
-            peer: f64::NAN,
-            unit,
-            ratio: f64::NAN,
-            goal: goal.into(),
-        });
+        self.row(what.into(), [ours, f64::NAN, f64::NAN], unit, goal);
     }
 
-    fn push(&mut self, row: Row) {
+    /// Keeps a row and prints it at once: the whole takes many minutes.
+    fn row(&mut self, what: String, [ours, peer, ratio]: [f64; 3], unit: &'static str, goal: &str) {
+        let row = Row {
+            what,
+            ours,
+            peer,
+            unit,
+            ratio,
+            goal: goal.to_owned(),
+        };
         let number = |v: f64| {
             if v.is_nan() {
                 "-".to_owned()

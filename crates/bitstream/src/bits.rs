@@ -218,6 +218,16 @@ pub struct BitWriter {
     count: u32,
 }
 
+impl From<Vec<u8>> for BitWriter {
+    /// Goes on behind `bytes`, and in their memory.
+    fn from(bytes: Vec<u8>) -> Self {
+        BitWriter {
+            bytes,
+            ..Self::default()
+        }
+    }
+}
+
 impl BitWriter {
     /// An empty buffer.
     pub fn new() -> Self {

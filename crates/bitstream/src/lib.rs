@@ -13,6 +13,8 @@
 
 pub mod annexb;
 pub mod bits;
+mod boolean;
+pub mod fields;
 pub mod h264;
 pub mod mpeg2;
 pub mod vp8;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ffmpeg_sys_the_third as sys;
 
-use crate::decoder::CodecContext;
+use crate::context::CodecContext;
 use crate::encoder::{extradata, find, muxer_stream, receive};
 use crate::error::{Result, libav};
 use crate::frame::Frame;

@@ -13,7 +13,7 @@ use ffmpeg_sys_the_third as sys;
 
 use crate::codec::Parameters;
 use crate::colour::Colour;
-use crate::decoder::CodecContext;
+use crate::context::CodecContext;
 use crate::dictionary::Dictionary;
 use crate::error::{Result, libav, plain};
 use crate::format::{PixelFormat, static_name};

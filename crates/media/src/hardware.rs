@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ffmpeg_sys_the_third as sys;
 
-use crate::decoder::CodecContext;
+use crate::context::CodecContext;
 use crate::encoder::{VideoEncoder, VideoEncoderOptions};
 use crate::error::{Result, libav, out_of_memory, plain};
 use crate::format::PixelFormat;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ffmpeg_sys_the_third as sys;
 
 use crate::codec::UNKNOWN;
-use crate::decoder::CodecContext;
+use crate::context::CodecContext;
 use crate::input::Limits;
 use crate::packet::Packet;
 use crate::rational::Rational;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use ffmpeg_sys_the_third as sys;
 
 use crate::colour::Colour;
-use crate::decoder::{CodecContext, Decoder};
+use crate::context::CodecContext;
+use crate::decoder::Decoder;
 use crate::encoder::{find, receive};
 use crate::error::{Error, Result, libav, plain};
 use crate::format::PixelFormat;

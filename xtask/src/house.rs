@@ -4,7 +4,8 @@
 //! already, so that building one is not also an argument about its arrows. `tidy` holds the tree
 //! against these rows; nothing else reads them.
 
-/// A room, that is a package whose folder has its name.
+/// A room, that is a package whose folder has its name; programs for the test machines stand below
+/// `tests/` and are called after their folder, as `guest-tests` in `tests/guest`.
 pub struct Room {
     pub name: &'static str,
     /// The other rooms it may use, in its tests too.
@@ -40,6 +41,7 @@ pub const ROOMS: &[Room] = &[
     room("va-driver", &["v4l2", "bitstream"], &["src/"]),
     room("decoded", &["v4l2", "bitstream", "media"], &["src/"]),
     room("cli", &["boards", "catalog", "ladder", "media", "player", "server", "store", "v4l2", "bitstream"], &["src/guard.rs"]),
+    room("guest-tests", &["v4l2", "bitstream"], &["src/chardev.rs"]),
     room("xtask", &[], &["src/bench.rs"]),
 ];
 

@@ -5,6 +5,7 @@
 //! controls come and go as bytes of their C structs.
 
 pub mod mirror;
+pub mod sys;
 pub mod uapi;
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};

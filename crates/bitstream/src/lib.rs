@@ -16,6 +16,7 @@ pub mod bits;
 mod boolean;
 pub mod fields;
 pub mod h264;
+pub mod list;
 pub mod mpeg2;
 pub mod vp8;
 pub mod vp9;

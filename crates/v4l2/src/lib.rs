@@ -1,12 +1,24 @@
 //! V4L2 stateless decoding from Rust: the kernel's structs, its ioctls, and sessions on top.
 //!
 //! `uapi` mirrors the headers and holds nothing else; whoever only needs the wire format of
-//! `kinora_dec` or a control's layout uses that and nothing more. Nothing here parses a bitstream:
-//! controls come and go as bytes of their C structs.
+//! `kinora_dec` or a control's layout uses that and nothing more. Above it, one file each: `sys` (the
+//! border to the kernel, where a fake can stand), `media` (topology, requests), `find` (which
+//! decoders there are), `device` (formats, sizes, controls), `queue` (buffers, one call each) and
+//! `session` (a whole stream). Nothing here parses a bitstream: controls come and go as bytes of
+//! their C structs.
 
+pub mod device;
+mod error;
+pub mod find;
+pub mod media;
 pub mod mirror;
+mod node;
+pub mod queue;
+pub mod session;
 pub mod sys;
 pub mod uapi;
+
+pub use error::Error;
 
 use zerocopy::{FromBytes, Immutable, KnownLayout};
 

@@ -829,3 +829,6 @@ fn write_matrix(bits: &mut BitWriter, index: usize, matrix: &[u8; 64]) -> Result
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

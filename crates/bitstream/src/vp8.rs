@@ -761,3 +761,6 @@ impl HeaderReader<'_> {
         self.bits.check(field, self.base)
     }
 }
+
+#[cfg(test)]
+mod tests;

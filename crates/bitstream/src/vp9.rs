@@ -705,8 +705,16 @@ impl HeaderReader<'_> {
         while 64 << columns < superblocks {
             columns += 1;
         }
+        let position = self.fields.position();
         while superblocks >> (columns + 1) >= 4 && self.fields.flag("increment_tile_cols_log2")? {
             columns += 1;
+        }
+        if columns > 6 {
+            return Err(FieldError::Value {
+                field: "tile_cols_log2",
+                position,
+                value: columns.into(),
+            });
         }
         let mut rows = self.fields.u8("tile_rows_log2", 1)?;
         if rows != 0 {
@@ -740,3 +748,6 @@ struct Body {
     flags: u32,
     interpolation_filter: u8,
 }
+
+#[cfg(test)]
+mod tests;

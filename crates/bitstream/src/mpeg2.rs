@@ -191,15 +191,23 @@ pub struct CodedPicture<'a> {
     pub temporal_reference: u16,
     /// The group that begins with it.
     pub group: Option<Group>,
-    /// Whether it is the second field of a frame whose first was decoded last.
-    pub second_field: bool,
-    /// The picture it is predicted from that is displayed earlier. Missing at the beginning of a
-    /// stream, and for a B picture there that only refers backward.
-    pub forward: Option<u64>,
-    /// The picture it is predicted from that is displayed later.
-    pub backward: Option<u64>,
+    /// What it is predicted from; its control names the same pictures.
+    pub prediction: Prediction,
     /// From its first slice start code to the end of its last slice.
     pub slices: &'a [u8],
+}
+
+/// What a picture is predicted from (7.6.2), by the names of frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prediction {
+    /// The picture is the second field of the frame whose first was decoded last. It may be predicted
+    /// from that one too.
+    pub second_field: bool,
+    /// The frame that is displayed earlier. Missing at the beginning of a stream, and for a B picture
+    /// there that only refers backward. Where a second field has nothing but the first, its own frame.
+    pub forward: Option<u64>,
+    /// The frame that is displayed later.
+    pub backward: Option<u64>,
 }
 
 /// Why a picture cannot be read.
@@ -399,21 +407,16 @@ impl State {
         }
         let (sequence, temporal_reference, mut picture) = headers.complete()?;
         let (start, end) = range.ok_or(ParseError::Missing("slice"))?;
-        let second_field = self
-            .first_field
-            .is_some_and(|field| field.is_completed_by(&picture));
-        let [forward, backward] = self.predicted_from(&picture, second_field);
-        picture.forward_ref_ts = forward.unwrap_or(0);
-        picture.backward_ref_ts = backward.unwrap_or(0);
+        let prediction = self.predict(&picture);
+        picture.forward_ref_ts = prediction.forward.unwrap_or(0);
+        picture.backward_ref_ts = prediction.backward.unwrap_or(0);
         Ok(CodedPicture {
             sequence,
             quantisation: headers.quantisation,
             picture,
             temporal_reference,
             group: headers.group,
-            second_field,
-            forward,
-            backward,
+            prediction,
             slices: &data[start..end],
         })
     }
@@ -424,25 +427,32 @@ impl State {
         self.sequence = Some(coded.sequence);
         self.quantisation = coded.quantisation;
         let picture = &coded.picture;
-        if picture.picture_coding_type != CODING_TYPE_B && !coded.second_field {
+        if picture.picture_coding_type != CODING_TYPE_B && !coded.prediction.second_field {
             self.references = [self.references[1], Some(id)];
         }
-        self.first_field =
-            (picture.picture_structure != FRAME && !coded.second_field).then_some(Field {
+        self.first_field = (picture.picture_structure != FRAME && !coded.prediction.second_field)
+            .then_some(Field {
                 structure: picture.picture_structure,
                 coding_type: picture.picture_coding_type,
             });
     }
 
-    /// Forward and backward reference of a picture that comes next (7.6.2). A second field is also
-    /// predicted from the first, which needs no name; where that is all there is, it is its own.
-    fn predicted_from(&self, picture: &Picture, second_field: bool) -> [Option<u64>; 2] {
+    /// What a picture that comes next is predicted from.
+    fn predict(&self, picture: &Picture) -> Prediction {
         let [earlier, later] = self.references;
-        match picture.picture_coding_type {
-            CODING_TYPE_I => [None; 2],
-            CODING_TYPE_P if second_field => [earlier.or(later), None],
-            CODING_TYPE_P => [later, None],
-            _ => [earlier, later],
+        let second_field = self
+            .first_field
+            .is_some_and(|field| field.is_completed_by(picture));
+        let (forward, backward) = match picture.picture_coding_type {
+            CODING_TYPE_I => (None, None),
+            CODING_TYPE_P if second_field => (earlier.or(later), None),
+            CODING_TYPE_P => (later, None),
+            _ => (earlier, later),
+        };
+        Prediction {
+            second_field,
+            forward,
+            backward,
         }
     }
 }

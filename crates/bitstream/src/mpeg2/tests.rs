@@ -177,12 +177,12 @@ fn references_are_the_last_two_frames() {
             };
             let data = written(&sequence(), &picture, &Quantisation::DEFAULT);
             let coded = state.parse(&data).unwrap();
-            let expected = (second_field, forward, backward);
-            assert_eq!(
-                (coded.second_field, coded.forward, coded.backward),
-                expected,
-                "{at}: {steps:?}"
-            );
+            let expected = Prediction {
+                second_field,
+                forward,
+                backward,
+            };
+            assert_eq!(coded.prediction, expected, "{at}: {steps:?}");
             assert_eq!(coded.picture.forward_ref_ts, forward.unwrap_or(0));
             assert_eq!(coded.picture.backward_ref_ts, backward.unwrap_or(0));
             state.decoded(&coded, id);

@@ -39,24 +39,29 @@ fn check(row: &Row, stream: &[u8]) {
         assert_roundtrip(&state, &coded, &place);
         let coding_type = coded.picture.picture_coding_type;
         assert_eq!(
-            coded.backward.is_some(),
+            coded.prediction.backward.is_some(),
             coding_type == CODING_TYPE_B,
             "{place}"
         );
         assert_eq!(
-            coded.forward.is_some(),
+            coded.prediction.forward.is_some(),
             coding_type != CODING_TYPE_I,
             "{place}"
         );
-        for picture in coded.forward.iter().chain(&coded.backward) {
+        for picture in coded
+            .prediction
+            .forward
+            .iter()
+            .chain(&coded.prediction.backward)
+        {
             assert!(decoded.contains(picture), "{place}: {picture}");
         }
         assert_ne!(
-            coded.second_field,
+            coded.prediction.second_field,
             matches!(coded.picture.picture_structure, FRAME),
             "{place}"
         );
-        if !coded.second_field {
+        if !coded.prediction.second_field {
             frames += 1;
         }
         decoded.insert(frames);

@@ -11,6 +11,12 @@ BUILD_PACKAGES=(
     libavcodec-dev libavfilter-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev
 )
 
+# What `cargo xtask vm` builds and boots test machines with; it reads this list.
+# shellcheck disable=SC2034 # read by those who source this
+VM_PACKAGES=(
+    debian-archive-keyring mmdebstrap qemu-system-x86 uidmap
+)
+
 say() { printf '%s\n' "$*" >&2; }
 
 # installed PACKAGE...: the ones that dpkg has, a line each.

@@ -42,7 +42,7 @@ pub const ROOMS: &[Room] = &[
     room("decoded", &["v4l2", "bitstream", "media"], &["src/"]),
     room("cli", &["boards", "catalog", "ladder", "media", "player", "server", "store", "v4l2", "bitstream"], &["src/guard.rs"]),
     room("guest-tests", &["v4l2", "bitstream"], &["src/chardev.rs"]),
-    room("xtask", &[], &["src/bench.rs"]),
+    room("xtask", &[], &["src/bench.rs", "src/vm/"]),
 ];
 
 /// A dependency that only some rooms may name, because it brings a runtime, a C library or a

@@ -6,6 +6,7 @@
 mod bench;
 mod house;
 mod tidy;
+mod vm;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -23,12 +24,16 @@ enum Chore {
     Tidy,
     /// Measure Kinora beside its peers and print the ratios
     Bench(bench::Args),
+    /// Build and boot machines in which the decode path is tested
+    Vm(vm::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().chore {
         Chore::Tidy => tidy::run(),
         Chore::Bench(args) => bench::run(&args),
+        // Its status is that of a command in a machine.
+        Chore::Vm(args) => return vm::run_chore(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

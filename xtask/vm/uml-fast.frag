@@ -1,0 +1,4 @@
+# Added to uml.frag: one CPU and no checks, for everything that compares, counts or measures.
+CONFIG_LOCALVERSION="-kinora"
+# Skips idle time when asked to; only without SMP.
+CONFIG_UML_TIME_TRAVEL_SUPPORT=y

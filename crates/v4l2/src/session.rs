@@ -556,32 +556,24 @@ impl Session {
         self.device.remove_buffers(Queue::Capture, index, 1)
     }
 
-    /// Goes on in another size in the middle of a stream, as VP9 does. Nothing may be in flight.
-    /// The pictures so far stay for references; new ones of the new size are returned.
+    /// Goes on with pictures of another size, as VP9 does between key frames. Nothing may be in
+    /// flight. The pictures so far stay for references; new ones of the new size are returned.
+    ///
+    /// Only CAPTURE changes: drivers refuse another size on OUTPUT as long as there are pictures of
+    /// the one before, and the frame's own control tells them.
     ///
     /// # Errors
-    /// The driver does not take this size, or takes none while it has buffers.
-    pub fn resize(
-        &mut self,
-        width: u32,
-        height: u32,
-        controls: &[Control<'_>],
-        count: u32,
-    ) -> Result<Vec<Picture>, Error> {
-        let coded = Format {
+    /// The driver takes no other size while it has pictures.
+    pub fn resize(&mut self, width: u32, height: u32, count: u32) -> Result<Vec<Picture>, Error> {
+        let asked = Format {
             width,
             height,
-            ..self.coded
+            stride: 0,
+            size: 0,
+            ..self.raw
         };
         self.device.stream_off(Queue::Capture)?;
-        self.coded = set_exactly(&self.device, Queue::Output, coded)?;
-        self.device.set_controls(None, controls)?;
-        let raw = self.device.format(Queue::Capture)?;
-        if raw.fourcc != self.raw.fourcc {
-            let what = format!("pictures are {:#x} after a change of size", raw.fourcc);
-            return Err(self.device.node.unsuited(what));
-        }
-        self.raw = raw;
+        self.raw = set_exactly(&self.device, Queue::Capture, asked)?;
         let pictures = self.add_pictures(count)?;
         self.device.stream_on(Queue::Capture)?;
         Ok(pictures)

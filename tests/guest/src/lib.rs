@@ -6,7 +6,30 @@
 
 pub mod arguments;
 pub mod chardev;
+pub mod decode;
 pub mod random;
+pub mod stream;
+
+use std::io::Write;
 
 /// What a program ends with: a message for who started it.
 pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// A program's end: its error and all that caused it, in one line on stderr.
+pub fn report(result: Result<std::process::ExitCode>) -> std::process::ExitCode {
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(std::io::stderr(), "{}", chain(&*error));
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and all that caused it.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes: Vec<String> = causes.map(ToString::to_string).collect();
+    causes.join(": ")
+}

@@ -7,7 +7,11 @@
 //! file in the same pipeline. What cannot be equal stands in `KNOWN` with its cause; a row there
 //! that comes out equal fails too, so that the list stays true.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "what came out is what it is for")]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "what came out is what it is for"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};

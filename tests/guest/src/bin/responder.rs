@@ -8,13 +8,14 @@
 //! It says `ready` on stdout once streams can be opened. Whatever the module does against
 //! `kinora_dec.h` it reports in a line that begins with `unexpected`.
 
-use guest_tests::Result;
 use guest_tests::arguments::Arguments;
 use guest_tests::chardev::{Control, Job, Session, advertisement, comm};
 use guest_tests::random::Random;
+use guest_tests::{Result, report};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::io::Write;
+use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 use v4l2::sys::Mapping;
@@ -74,7 +75,11 @@ impl FromStr for Mode {
     }
 }
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    report(respond())
+}
+
+fn respond() -> Result<ExitCode> {
     let arguments = Arguments::of_process(&[("mode", "done"), ("seed", "1")])?;
     let mode: Mode = arguments.get("mode")?;
     let seed: u64 = arguments.get("seed")?;

@@ -190,7 +190,11 @@ fn check_room(package: &Package) -> Findings {
 
 /// A dependency that none of the room's code names: it costs every build and says nothing.
 fn check_unused(package: &Package, code: &str) -> Findings {
-    let unused = |dependency: &&Dependency| !code.contains(&dependency.name.replace('-', "_"));
+    // A crate's name is its package's with underscores, or without hyphens (md-5).
+    let unused = |dependency: &&Dependency| {
+        let names = ["_", ""].map(|hyphen| dependency.name.replace('-', hyphen));
+        !names.iter().any(|name| code.contains(name))
+    };
     let mut names: Vec<&str> = package
         .dependencies
         .iter()

@@ -41,7 +41,7 @@ pub const ROOMS: &[Room] = &[
     room("va-driver", &["v4l2", "bitstream"], &["src/"]),
     room("decoded", &["v4l2", "bitstream", "media"], &["src/"]),
     room("cli", &["boards", "catalog", "ladder", "media", "player", "server", "store", "v4l2", "bitstream"], &["src/guard.rs"]),
-    room("guest-tests", &["v4l2", "bitstream"], &["src/chardev.rs"]),
+    room("guest-tests", &["v4l2", "bitstream"], &["src/chardev.rs", "src/hostile.rs"]),
     room("xtask", &[], &["src/bench.rs", "src/vm/"]),
 ];
 
@@ -66,7 +66,7 @@ pub const OWNED: &[Owned] = &[
     owned("tokio*", &["server", "cli"]),
     owned("rusqlite", &["store", "catalog"]),
     owned("anyhow", &["cli", "xtask"]),
-    owned("clap*", &["cli", "xtask"]),
+    owned("clap*", &["cli", "decoded", "xtask"]),
     owned("indicatif", &["cli"]),
 ];
 

@@ -299,3 +299,6 @@ fn within(field: &'static str, value: i64, min: i64, max: i64) -> Result<(), Err
         max,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -290,7 +290,7 @@ pub fn parse_slice_header(nal: &[u8], sps: &Sps, pps: &Pps) -> Result<SliceHeade
     .parse()
 }
 
-fn empty(nal: NalHeader) -> SliceHeader {
+pub(super) fn empty(nal: NalHeader) -> SliceHeader {
     SliceHeader {
         nal,
         first_mb_in_slice: 0,

@@ -5,6 +5,7 @@
 //! What must hold without media is tested beside the code.
 
 mod containers;
+mod h264;
 mod mpeg2;
 mod vp8;
 mod vp9;

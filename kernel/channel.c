@@ -550,6 +550,7 @@ static int kdec_control_release(struct inode *inode, struct file *file)
 	}
 	mutex_unlock(&kdev->contexts_lock);
 
+	/* No session is left that could say anything more. */
 	spin_lock(&daemon->lock);
 	list_splice_init(&daemon->events, &events);
 	spin_unlock(&daemon->lock);

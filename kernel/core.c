@@ -92,21 +92,22 @@ put_context:
 
 /*
  * A session descriptor may keep the context itself for longer, but finds
- * nothing in it any more.
+ * nothing in it any more.  The context leaves the list after its session has
+ * ended: so a daemon that goes away has nothing left when it has walked it.
  */
 static int kdec_release(struct file *file)
 {
 	struct kdec_context *ctx = kdec_file_context(file);
 	struct kdec_device *kdev = ctx->kdev;
 
-	mutex_lock(&kdev->contexts_lock);
-	list_del(&ctx->entry);
-	mutex_unlock(&kdev->contexts_lock);
-
 	mutex_lock(&ctx->lock);
 	kdec_queues_release(ctx);
 	kdec_session_end(ctx);
 	mutex_unlock(&ctx->lock);
+
+	mutex_lock(&kdev->contexts_lock);
+	list_del(&ctx->entry);
+	mutex_unlock(&kdev->contexts_lock);
 
 	cancel_delayed_work_sync(&ctx->watchdog);
 	kdec_fh_del(&ctx->fh, file);

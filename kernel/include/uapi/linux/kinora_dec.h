@@ -12,8 +12,8 @@
  * which one job for each access unit is read and to which its end is
  * written.  A session descriptor gives access to this stream and nothing
  * else, so it can be handed to a process that is confined to it.  When the
- * descriptor is closed the job in flight fails, and the session is announced
- * again when the stream has another job.
+ * descriptor is closed the job that was read from it fails, and the session is
+ * announced again when the stream has another job.
  *
  * All integers are in the machine's byte order, which is little-endian
  * wherever the module is built.
@@ -88,7 +88,8 @@ struct kinora_dec_advertise {
 /**
  * enum kinora_dec_event_type - what an event tells
  *
- * @KINORA_DEC_EVENT_OPEN: the session has a job and nobody attached to it
+ * @KINORA_DEC_EVENT_OPEN: the session has a job and nobody attached to it;
+ *	told again with each job until somebody has
  * @KINORA_DEC_EVENT_HUNG: whoever is attached did not answer in time and was
  *	detached; reads from its descriptor return 0
  * @KINORA_DEC_EVENT_CLOSE: the stream has ended; reads from the session's

@@ -7,6 +7,7 @@
 pub mod arguments;
 pub mod chardev;
 pub mod decode;
+pub mod hostile;
 pub mod random;
 pub mod stream;
 

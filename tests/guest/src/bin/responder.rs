@@ -49,21 +49,16 @@ const MODES: &[(&str, Mode)] = &[
     ("random", Mode::Random),
 ];
 
-/// What `random` draws from: mostly answers, so that streams get somewhere.
-const DRAWN: &[Mode] = &[
-    Mode::Done,
-    Mode::Done,
-    Mode::Done,
-    Mode::Done,
-    Mode::Done,
-    Mode::Done,
-    Mode::Error,
-    Mode::Twice,
-    Mode::Twice,
-    Mode::Slow,
-    Mode::Garbage,
-    Mode::Late,
-    Mode::Never,
+/// What `random` draws from, and how often of a hundred times: mostly answers, so that streams get
+/// somewhere between the waits.
+const DRAWN: &[(u64, Mode)] = &[
+    (72, Mode::Done),
+    (10, Mode::Error),
+    (10, Mode::Twice),
+    (4, Mode::Slow),
+    (2, Mode::Garbage),
+    (1, Mode::Late),
+    (1, Mode::Never),
 ];
 
 impl FromStr for Mode {
@@ -162,7 +157,7 @@ impl Worker {
         }
         self.last_job = number;
         let mode = match self.mode {
-            Mode::Random => *self.random.pick(DRAWN),
+            Mode::Random => self.drawn(),
             mode => mode,
         };
         match mode {
@@ -184,6 +179,17 @@ impl Worker {
                 self.paint_and_answer(job);
             }
         }
+    }
+
+    fn drawn(&mut self) -> Mode {
+        let mut rest = self.random.below(100);
+        for (times, mode) in DRAWN {
+            match rest.checked_sub(*times) {
+                None => return *mode,
+                Some(left) => rest = left,
+            }
+        }
+        Mode::Done
     }
 
     fn paint_and_answer(&mut self, job: &Job) {

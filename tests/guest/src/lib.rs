@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod chardev;
 pub mod decode;
 pub mod hostile;
+pub mod machine;
 pub mod random;
 pub mod stream;
 

@@ -724,6 +724,26 @@ static struct kdec_session *kdec_session_by_number(struct kdec_daemon *daemon,
 	return found;
 }
 
+/*
+ * The stream may have been announced once more between the event that was read
+ * and the attach that came of it.
+ */
+static void kdec_take_back_open(struct kdec_session *session)
+{
+	struct kdec_daemon *daemon = session->daemon;
+	bool last;
+
+	spin_lock(&daemon->lock);
+	last = session->pending == BIT(KINORA_DEC_EVENT_OPEN);
+	session->pending &= ~BIT(KINORA_DEC_EVENT_OPEN);
+	if (last)
+		list_del_init(&session->event_entry);
+	spin_unlock(&daemon->lock);
+
+	if (last)
+		kdec_session_put(session);
+}
+
 static int kdec_attach(struct kdec_session *session, struct kdec_worker *worker)
 {
 	struct kdec_context *ctx = session->ctx;
@@ -737,6 +757,7 @@ static int kdec_attach(struct kdec_session *session, struct kdec_worker *worker)
 	} else {
 		session->worker = worker;
 		session->silent = false;
+		kdec_take_back_open(session);
 		kdec_session_notify(session);
 	}
 	mutex_unlock(&ctx->lock);

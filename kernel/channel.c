@@ -198,6 +198,26 @@ static void kdec_post(struct kdec_session *session,
 	wake_up_interruptible(&daemon->wait);
 }
 
+/*
+ * Takes back that there is a job, if nobody has read it yet: the session has
+ * ended, or somebody attached who had read an earlier event.
+ */
+static void kdec_take_back_open(struct kdec_session *session)
+{
+	struct kdec_daemon *daemon = session->daemon;
+	bool last;
+
+	spin_lock(&daemon->lock);
+	last = session->pending == BIT(KINORA_DEC_EVENT_OPEN);
+	session->pending &= ~BIT(KINORA_DEC_EVENT_OPEN);
+	if (last)
+		list_del_init(&session->event_entry);
+	spin_unlock(&daemon->lock);
+
+	if (last)
+		kdec_session_put(session);
+}
+
 /**
  * kdec_session_notify() - tells the worker whether there is a job to read
  * @session: the session
@@ -267,7 +287,6 @@ void kdec_session_end(struct kdec_context *ctx)
 {
 	struct kdec_session *session = ctx->session;
 	struct kdec_daemon *daemon;
-	bool forget = false;
 
 	lockdep_assert_held(&ctx->lock);
 	if (!session)
@@ -276,20 +295,15 @@ void kdec_session_end(struct kdec_context *ctx)
 	if (session->worker)
 		kdec_detach(session);
 
+	kdec_take_back_open(session);
 	daemon = session->daemon;
 	spin_lock(&daemon->lock);
 	list_del(&session->entry);
-	session->pending &= ~BIT(KINORA_DEC_EVENT_OPEN);
-	if (session->told) {
+	if (session->told)
 		kdec_post(session, KINORA_DEC_EVENT_CLOSE);
-	} else if (!list_empty(&session->event_entry)) {
-		list_del_init(&session->event_entry);
-		forget = true;
-	}
 	spin_unlock(&daemon->lock);
 
-	if (forget)
-		kdec_session_put(session);
+	/* The reference of the list and that of the context. */
 	kdec_session_put(session);
 	kdec_session_put(session);
 }
@@ -722,26 +736,6 @@ static struct kdec_session *kdec_session_by_number(struct kdec_daemon *daemon,
 	}
 	spin_unlock(&daemon->lock);
 	return found;
-}
-
-/*
- * The stream may have been announced once more between the event that was read
- * and the attach that came of it.
- */
-static void kdec_take_back_open(struct kdec_session *session)
-{
-	struct kdec_daemon *daemon = session->daemon;
-	bool last;
-
-	spin_lock(&daemon->lock);
-	last = session->pending == BIT(KINORA_DEC_EVENT_OPEN);
-	session->pending &= ~BIT(KINORA_DEC_EVENT_OPEN);
-	if (last)
-		list_del_init(&session->event_entry);
-	spin_unlock(&daemon->lock);
-
-	if (last)
-		kdec_session_put(session);
 }
 
 static int kdec_attach(struct kdec_session *session, struct kdec_worker *worker)

@@ -23,7 +23,7 @@
 
 #include <asm/ioctls.h>
 
-#include "kinora_dec.h"
+#include "kdec.h"
 
 /* Larger pictures than any codec has profiles for. */
 #define KDEC_SIZE_MAX	16384

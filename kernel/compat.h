@@ -4,8 +4,8 @@
  * files are written for the newest of them; nothing but this file asks for a
  * version.
  */
-#ifndef KINORA_DEC_COMPAT_H
-#define KINORA_DEC_COMPAT_H
+#ifndef KDEC_COMPAT_H
+#define KDEC_COMPAT_H
 
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -96,4 +96,4 @@ static inline bool kdec_requests_gone(struct media_device *mdev)
 }
 #endif
 
-#endif /* KINORA_DEC_COMPAT_H */
+#endif /* KDEC_COMPAT_H */

@@ -10,7 +10,7 @@
  */
 #include <linux/bits.h>
 
-#include "kinora_dec.h"
+#include "kdec.h"
 
 /* NV12 is all that comes out: pictures with other samples are refused here. */
 static int kdec_check_mpeg2_sequence(const void *value)

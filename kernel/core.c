@@ -17,7 +17,7 @@
 #include <media/videobuf2-dma-sg.h>
 #include <media/videobuf2-vmalloc.h>
 
-#include "kinora_dec.h"
+#include "kdec.h"
 
 static char *memory = "vmalloc";
 module_param(memory, charp, 0444);

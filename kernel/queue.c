@@ -39,7 +39,7 @@
 #include <linux/overflow.h>
 #include <linux/sizes.h>
 
-#include "kinora_dec.h"
+#include "kdec.h"
 
 static int kdec_queue_setup(struct vb2_queue *q, unsigned int *num_buffers,
 			    unsigned int *num_planes, unsigned int sizes[],

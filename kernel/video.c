@@ -12,7 +12,7 @@
 #include <media/v4l2-event.h>
 #include <media/v4l2-ioctl.h>
 
-#include "kinora_dec.h"
+#include "kdec.h"
 
 /* Clients ask for more when the largest access unit needs it. */
 #define KDEC_CODED_MIN		SZ_64K

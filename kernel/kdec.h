@@ -9,8 +9,8 @@
  *
  * The order of all locks is written down in queue.c.
  */
-#ifndef KINORA_DEC_H
-#define KINORA_DEC_H
+#ifndef KDEC_H
+#define KDEC_H
 
 #include <linux/kref.h>
 #include <linux/list.h>
@@ -363,4 +363,4 @@ bool kdec_session_notify(struct kdec_session *session);
 void kdec_session_hung(struct kdec_session *session);
 void kdec_session_end(struct kdec_context *ctx);
 
-#endif /* KINORA_DEC_H */
+#endif /* KDEC_H */

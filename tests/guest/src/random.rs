@@ -1,5 +1,7 @@
 //! Random numbers that a seed repeats: a run that found something can be run again.
 
+use std::time::SystemTime;
+
 /// Xorshift64* (Vigna, "An experimental exploration of Marsaglia's xorshift generators").
 #[derive(Debug, Clone)]
 pub struct Random(u64);
@@ -14,10 +16,10 @@ impl Random {
         Random((state ^ (state >> 31)) | 1)
     }
 
-    /// A seed for who did not say one: the time.
+    /// A seed for who did not say one: the time. Never 0.
     pub fn any_seed() -> u64 {
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-        (now.tv_nsec as u64) ^ (now.tv_sec as u64).rotate_left(32)
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        now.map_or(1, |now| now.as_nanos() as u64 | 1)
     }
 
     /// Any number.

@@ -127,6 +127,9 @@ impl Stream {
             }
             _ => return Err("neither IVF nor an MPEG-2 elementary stream".into()),
         };
+        if units.is_empty() {
+            return Err("there is nothing in it".into());
+        }
         Ok(Stream {
             bytes,
             units,
@@ -146,7 +149,7 @@ impl Stream {
         self.units.len()
     }
 
-    /// Whether there is none.
+    /// Whether there is none, which is an error when a stream is opened.
     pub fn is_empty(&self) -> bool {
         self.units.is_empty()
     }

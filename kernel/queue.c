@@ -106,7 +106,6 @@ static int kdec_buf_prepare(struct vb2_buffer *vb)
 		return 0;
 	if (vb2_plane_size(vb, 0) < size)
 		return -EINVAL;
-	vb2_set_plane_payload(vb, 0, size);
 	to_vb2_v4l2_buffer(vb)->field = V4L2_FIELD_NONE;
 	return 0;
 }
@@ -455,6 +454,9 @@ static int kdec_compose(struct kdec_context *ctx)
 		return -ENOMEM;
 	if (end > vb2_plane_size(out, 0) || begin > end)
 		return -EINVAL;
+	if (vb2_plane_size(cap, 0) < pix->plane_fmt[0].sizeimage)
+		return -EINVAL;
+	vb2_set_plane_payload(cap, 0, pix->plane_fmt[0].sizeimage);
 
 	message = kdec_message_get(ctx, sizeof(*header) +
 				   kdec_controls_size(ctx) + end - begin);

@@ -296,9 +296,11 @@ static int kdec_try_fmt_cap(struct file *file, void *priv,
 }
 
 /*
- * The size may change while the OUTPUT queue streams, as long as the codec
- * stays and no CAPTURE buffer has the old size: that is how a stateless
- * client follows a change of resolution.
+ * The size may change at any time as long as the codec stays: that is how a
+ * client follows a change of resolution.  It need not free its CAPTURE buffers
+ * for that: those of the old size may hold pictures that are referred to.  One
+ * that is too small for a new picture is refused when it is queued, or makes
+ * the job fail if it was queued already.
  */
 static int kdec_s_fmt_out(struct file *file, void *priv, struct v4l2_format *f)
 {
@@ -313,10 +315,6 @@ static int kdec_s_fmt_out(struct file *file, void *priv, struct v4l2_format *f)
 			ret = -EBUSY;
 		else
 			kdec_session_end(ctx);
-	} else if (vb2_is_busy(&ctx->cap) &&
-		   (pix->width != ctx->out_format.width ||
-		    pix->height != ctx->out_format.height)) {
-		ret = -EBUSY;
 	}
 	if (!ret)
 		kdec_set_out(ctx, pix);

@@ -2,13 +2,15 @@
 //!
 //! `uapi` mirrors the headers and holds nothing else; whoever only needs the wire format of
 //! `kinora_dec` or a control's layout uses that and nothing more. Above it, one file each: `sys` (the
-//! border to the kernel, where a fake can stand), `media` (topology, requests), `find` (which
+//! border to the kernel, where `fake` can stand), `media` (topology, requests), `find` (which
 //! decoders there are), `device` (formats, sizes, controls), `queue` (buffers, one call each) and
 //! `session` (a whole stream). Nothing here parses a bitstream: controls come and go as bytes of
 //! their C structs.
 
 pub mod device;
 mod error;
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
 pub mod find;
 pub mod media;
 pub mod mirror;

@@ -658,3 +658,6 @@ pub fn find_decoder(
     }
     Ok(None)
 }
+
+#[cfg(test)]
+mod tests;

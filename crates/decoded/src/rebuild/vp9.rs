@@ -79,8 +79,10 @@ impl Rebuild {
                 });
             }
         };
-        if let (Some(lost), false) = (self.lost, starts_from_defaults(&coded)) {
-            return Err(Refusal::Lost(lost));
+        if let Some(lost) = self.lost {
+            if !can_follow(&coded, lost) {
+                return Err(Refusal::Lost(lost));
+            }
         }
         for (index, slot) in coded.ref_frame_idx.into_iter().flatten().enumerate() {
             let held = self.slots[usize::from(slot)];
@@ -125,9 +127,12 @@ impl Rebuild {
     }
 }
 
-/// Whether the frame needs nothing of earlier ones but the pictures it names (7.2).
-fn starts_from_defaults(coded: &CodedFrame) -> bool {
+/// Whether the frame needs nothing of what was lost but the pictures it names (7.2).
+fn can_follow(coded: &CodedFrame, lost: Lost) -> bool {
     let frame = &coded.frame;
+    let intra_only = frame.flags & FRAME_INTRA_ONLY != 0;
     frame.flags & (FRAME_KEY_FRAME | FRAME_ERROR_RESILIENT) != 0
-        || frame.flags & FRAME_INTRA_ONLY != 0 && frame.reset_frame_context == RESET_FRAME_CTX_ALL
+        || intra_only && frame.reset_frame_context == RESET_FRAME_CTX_ALL
+        // A stream may begin with these: before the first frame all probabilities are the defaults.
+        || intra_only && lost == Lost::Beginning
 }

@@ -24,9 +24,9 @@ const USAGE: &str = "\
 Decodes the streams of a media folder with GStreamer's stateless decoders and compares each frame
 with the software decoder's.
 
-usage: exact [--media DIR] [--only TEXT] [--skip-slow] [--shard I/N] [--verbose]
+usage: exact [--media DIR] [--only TEXT] [--quick] [--shard I/N]
 
-  --media DIR   folder with MANIFEST.tsv (default: /media)
+  --media DIR   folder with MANIFEST.tsv (default: what KINORA_MEDIA names)
   --only TEXT   only the files whose path contains TEXT
   --quick       only the conformance streams, and no more than 30 of each codec
   --shard I/N   the I-th of N parts, I from 0
@@ -79,6 +79,8 @@ struct Stream {
     conformance: Option<String>,
     /// Damaged on purpose: no frame is the right one, but the pipeline must end.
     damaged: bool,
+    /// Only so many access units of a long stream.
+    first: Option<u32>,
 }
 
 #[derive(PartialEq)]
@@ -90,7 +92,7 @@ enum Outcome {
 }
 
 fn main() -> ExitCode {
-    let mut media = PathBuf::from("/media");
+    let mut media = PathBuf::from(std::env::var_os("KINORA_MEDIA").unwrap_or_default());
     let (mut only, mut quick, mut shard) = (None, false, (0, 1));
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -182,11 +184,15 @@ fn streams(manifest: &str) -> Vec<Stream> {
         // outputs each of them.
         let conformance = (column(13) == "yes").then(|| column(12).to_owned());
         let damaged = column(0).starts_with("robust/");
+        let first = column(4)
+            .strip_suffix("(first)")
+            .and_then(|count| count.parse().ok());
         streams.push(Stream {
             file: column(0).to_owned(),
             codec,
             conformance,
             damaged,
+            first,
         });
     }
     streams
@@ -208,7 +214,7 @@ fn first_of_each(streams: Vec<Stream>, most: usize) -> Vec<Stream> {
 
 fn decode(media: &Path, stream: &Stream) -> Outcome {
     let path = media.join(&stream.file);
-    let got = sum_of(&path, stream.codec.stateless);
+    let got = sum_of(&path, stream.first, stream.codec.stateless);
     if stream.damaged {
         return match got {
             Err(Failure::Hung) => Outcome::Differs("the pipeline does not end".to_owned()),
@@ -217,11 +223,11 @@ fn decode(media: &Path, stream: &Stream) -> Outcome {
     }
     let expected = match &stream.conformance {
         Some(sum) => Ok(sum.clone()),
-        None => sum_of(&path, stream.codec.software),
+        None => sum_of(&path, stream.first, stream.codec.software),
     };
     match (got, expected) {
         (Ok(got), Ok(expected)) if got == expected => Outcome::Equal,
-        (Ok(_), Ok(_)) => Outcome::Differs(first_difference(&path, stream.codec)),
+        (Ok(_), Ok(_)) => Outcome::Differs(first_difference(&path, stream)),
         (Err(failure), Ok(_)) => Outcome::Differs(failure.to_string()),
         // What the software decoder cannot decode either has no frames to compare.
         (Err(Failure::Said(_)), Err(Failure::Said(_))) => Outcome::Equal,
@@ -244,8 +250,8 @@ impl std::fmt::Display for Failure {
 }
 
 /// The MD5 over the visible samples of all frames.
-fn sum_of(path: &Path, decoder: &str) -> Result<String, Failure> {
-    let output = pipeline(path, &[decoder, "!", "videocodectestsink"])?;
+fn sum_of(path: &Path, first: Option<u32>, decoder: &str) -> Result<String, Failure> {
+    let output = pipeline(path, first, &[decoder, "!", "videocodectestsink"])?;
     let sum = output.split("checksum=(string)").nth(1).map(|rest| {
         rest.chars()
             .take_while(char::is_ascii_hexdigit)
@@ -256,10 +262,11 @@ fn sum_of(path: &Path, decoder: &str) -> Result<String, Failure> {
 }
 
 /// Where two decoders part: numbers of frames, and the first frame that is another.
-fn first_difference(path: &Path, codec: &Codec) -> String {
+fn first_difference(path: &Path, stream: &Stream) -> String {
     let frames = |decoder| {
         let output = pipeline(
             path,
+            stream.first,
             &[
                 decoder,
                 "!",
@@ -282,7 +289,10 @@ fn first_difference(path: &Path, codec: &Codec) -> String {
                 .collect::<Vec<_>>()
         })
     };
-    match (frames(codec.stateless), frames(codec.software)) {
+    match (
+        frames(stream.codec.stateless),
+        frames(stream.codec.software),
+    ) {
         (Ok(ours), Ok(theirs)) => {
             let first = ours.iter().zip(&theirs).position(|(a, b)| a != b);
             let equal = ours.iter().zip(&theirs).filter(|(a, b)| a == b).count();
@@ -297,7 +307,7 @@ fn first_difference(path: &Path, codec: &Codec) -> String {
 }
 
 /// Runs `filesrc ! parsebin ! TAIL` to its end; gives what it printed.
-fn pipeline(path: &Path, tail: &[&str]) -> Result<String, Failure> {
+fn pipeline(path: &Path, first: Option<u32>, tail: &[&str]) -> Result<String, Failure> {
     let mut location = std::ffi::OsString::from("location=");
     location.push(path);
     let mut command = Command::new("gst-launch-1.0");
@@ -305,8 +315,14 @@ fn pipeline(path: &Path, tail: &[&str]) -> Result<String, Failure> {
         .arg("-m")
         .arg("filesrc")
         .arg(location)
-        .args(["!", "parsebin", "!"])
-        .args(tail);
+        .args(["!", "parsebin", "!"]);
+    if let Some(first) = first {
+        command
+            .arg("identity")
+            .arg(format!("eos-after={first}"))
+            .arg("!");
+    }
+    command.args(tail);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

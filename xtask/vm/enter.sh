@@ -1,9 +1,9 @@
 #!/bin/bash
-# Runs a command in the Debian root: enter.sh ROOT [FOLDER PLACE]... -- COMMAND...
-# Each FOLDER is seen at PLACE. Runs in mount and process namespaces of its own, which end with it.
+# Runs a command in the Debian root: enter.sh ROOT WHERE [FOLDER PLACE]... -- COMMAND...
+# WHERE is the folder it runs in; each FOLDER is seen at PLACE. Runs in mount and process namespaces of its own, which end with it.
 set -euo pipefail
-root=$1
-shift
+root=$1 where=$2
+shift 2
 # A container may forbid a fresh /proc; its own does for a compiler.
 mount -t proc proc "$root/proc" 2>/dev/null || mount --rbind /proc "$root/proc"
 mount --rbind /dev "$root/dev"
@@ -14,4 +14,4 @@ while [[ $1 != -- ]]; do
     shift 2
 done
 shift
-exec chroot "$root" /usr/bin/env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 "$@"
+exec chroot "$root" /usr/bin/env -i "--chdir=$where" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 "$@"

@@ -14,7 +14,7 @@ job=/kinora/job
 . $job/settings
 
 mountpoint -q /proc || mount -t proc proc /proc
-mount -t sysfs sys /sys
+mountpoint -q /sys || mount -t sysfs sys /sys
 mountpoint -q /dev || mount -t devtmpfs dev /dev
 mount -t debugfs debugfs /sys/kernel/debug
 mkdir -p /dev/pts /dev/shm
@@ -29,7 +29,12 @@ echo 8 >/proc/sys/kernel/printk
 
 case $kind in
 uml) console=/dev/tty0 out=/dev/ttyS0 err=/dev/ttyS1 control=/dev/ttyS2 ;;
-qemu) console=/dev/ttyS0 out=/dev/vport0p1 err=/dev/vport0p2 control=/dev/vport0p3 ;;
+qemu)
+    # Named by the virtio device's number, which all of them share, and the port's.
+    ports=$(echo /dev/vport*p1)
+    ports=${ports%1}
+    console=/dev/ttyS0 out=${ports}1 err=${ports}2 control=${ports}3
+    ;;
 esac
 
 # finish LINE: the last word to the host, then off. What was written to shared folders goes first.
@@ -44,7 +49,7 @@ mount_one() { # NAME TARGET MODE
     [[ $3 == ro ]] || cache=mmap
     case $kind in
     uml) busybox mount -t hostfs -o "$3,$host_job/mnt/$1" none "$2" ;;
-    qemu) mount -t 9p -o "$3,trans=virtio,version=9p2000.L,msize=524288,cache=$cache" "$1" "$2" ;;
+    qemu) mount -t 9p -o "$3,trans=virtio,version=9p2000.L,msize=512000,cache=$cache" "$1" "$2" ;;
     esac
 }
 while read -r name target mode; do

@@ -7,7 +7,7 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 while read -r module; do insmod "/modules/$module"; done </modules/order
-options=trans=virtio,version=9p2000.L,msize=524288,cache=loose
+options=trans=virtio,version=9p2000.L,msize=512000,cache=loose
 mount -t 9p -o "ro,$options" root /newroot && mount -t 9p -o "ro,$options" job /newroot/kinora/job ||
     poweroff -f
 mount --move /proc /newroot/proc

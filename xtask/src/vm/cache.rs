@@ -2,7 +2,7 @@
 //!
 //! An entry is a folder named after what it is and the key of all that it was made from, so a changed
 //! recipe is another entry and an entry that is there is whole: it is made under another name and
-//! renamed. One process builds at a time; others wait for it and then find its work.
+//! renamed. One process at a time makes an entry; others wait for it and then find its work.
 
 use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io;
@@ -129,9 +129,10 @@ impl Cache {
         Ok(path)
     }
 
-    /// Held while something is built.
-    pub fn lock(&self) -> Result<Lock> {
-        Lock::wait(&self.folder.join("build.lock"), "it builds test machines")
+    /// Held while the entry of that name is made.
+    pub fn lock(&self, name: &str) -> Result<Lock> {
+        let path = self.place("locks")?.join(name);
+        Lock::wait(&path, &format!("it makes {name}"))
     }
 
     /// The entry, if it is there; it counts as used today.
@@ -143,7 +144,7 @@ impl Cache {
         Some(path)
     }
 
-    /// Makes an entry, in a folder that `make` fills. The lock must be held.
+    /// Makes an entry, in a folder that `make` fills. Its lock must be held.
     pub fn make(
         &self,
         _held: &Lock,
@@ -161,7 +162,7 @@ impl Cache {
     }
 
     /// An empty folder for something large that is needed for a while. What a killed process left
-    /// there goes first. The lock must be held.
+    /// there goes first. A lock must be held that keeps others from it.
     pub fn scratch(&self, name: &str) -> Result<PathBuf> {
         let path = self.folder.join("unfinished").join(name);
         remove(&path)?;
@@ -233,7 +234,7 @@ mod tests {
     fn an_entry_appears_whole_or_not_at_all() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path()).unwrap();
-        let lock = cache.lock().unwrap();
+        let lock = cache.lock("root").unwrap();
         let key = key(&["a"]);
         assert!(
             cache
@@ -255,7 +256,7 @@ mod tests {
     fn only_what_is_old_and_superseded_goes() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path()).unwrap();
-        let lock = cache.lock().unwrap();
+        let lock = cache.lock("uml").unwrap();
         let old = SystemTime::now() - 2 * KEPT_UNUSED;
         #[rustfmt::skip]
         let rows = [

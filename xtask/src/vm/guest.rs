@@ -4,10 +4,11 @@
 //! Both are kept up to date rather than keyed: cargo and make know what changed. Each checkout has a
 //! folder of its own in the cache.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
@@ -16,12 +17,40 @@ use super::cache::{self, Cache, Key, Lock};
 use super::kernel::Built;
 use super::root::Root;
 use super::toolchain::{Toolchain, cargo_home};
-use super::{output, run, say};
+use super::{output, remove_file, run, say};
 
 /// The packages whose programs guests have.
 const PACKAGES: &[&str] = &["decoded", "guest-tests"];
 
-const LOAD: &str = include_str!("../../vm/kinora-load.sh");
+/// Programs for guests that are scripts.
+const SCRIPTS: [(&str, &str); 3] = [
+    ("kinora-load", include_str!("../../vm/kinora-load.sh")),
+    ("kinora-serve", include_str!("../../vm/kinora-serve.sh")),
+    (
+        "kinora-compliance",
+        include_str!("../../vm/kinora-compliance.sh"),
+    ),
+];
+
+/// A kernel module of this checkout.
+#[derive(Clone, Copy)]
+pub struct Module {
+    name: &'static str,
+    /// The folder, with a Makefile that takes KDIR and ARCH.
+    source: &'static str,
+}
+
+/// The decoder's.
+pub const MODULE: Module = Module {
+    name: "module",
+    source: "kernel",
+};
+
+/// The one that does what the machines must notice.
+pub const FAULTS: Module = Module {
+    name: "faults",
+    source: "xtask/vm/faults",
+};
 
 /// This checkout's things for guests.
 pub struct Guest {
@@ -60,8 +89,8 @@ impl Guest {
     }
 
     /// The folder of the module for that kernel, and the module in it, if it has been built.
-    pub fn module(&self, built: &Built) -> Option<(PathBuf, String)> {
-        let folder = self.module_folder(built);
+    pub fn module(&self, module: Module, built: &Built) -> Option<(PathBuf, String)> {
+        let folder = self.module_folder(module, built);
         let name = fs::read_dir(&folder).ok()?.find_map(|found| {
             let name = found.ok()?.file_name().into_string().ok()?;
             name.ends_with(".ko").then_some(name)
@@ -69,8 +98,9 @@ impl Guest {
         Some((folder, name))
     }
 
-    fn module_folder(&self, built: &Built) -> PathBuf {
-        self.folder.join(format!("module-{}", built.kernel.name))
+    fn module_folder(&self, module: Module, built: &Built) -> PathBuf {
+        self.folder
+            .join(format!("{}-{}", module.name, built.kernel.name))
     }
 
     /// Held while the folder changes.
@@ -83,8 +113,10 @@ impl Guest {
     pub fn build_programs(&self, _held: &Lock, root: &Root, toolchain: &Toolchain) -> Result<()> {
         let bin = self.programs();
         fs::create_dir_all(&bin)?;
-        update(&bin.join("kinora-load"), LOAD.as_bytes())?;
-        executable(&bin.join("kinora-load"))?;
+        for (name, text) in SCRIPTS {
+            update(&bin.join(name), text.as_bytes())?;
+            executable(&bin.join(name))?;
+        }
         let packages = self.packages()?;
         if packages.is_empty() {
             say!(
@@ -150,7 +182,7 @@ impl Guest {
             folders.push((folder, "/kinora/rust"));
             path.insert_str(0, "/kinora/rust/bin:");
         }
-        let mut command = root.command(&folders);
+        let mut command = root.command("/kinora/src", &folders);
         command
             .arg(format!("PATH={path}"))
             .args([
@@ -159,11 +191,11 @@ impl Guest {
                 // The speed that counts is libavcodec's; builds that take a third of the time do.
                 "CARGO_PROFILE_RELEASE_LTO=false",
                 "CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16",
-                "--chdir=/kinora/src",
             ])
             .args([
                 "cargo",
                 "build",
+                "--quiet",
                 "--release",
                 "--locked",
                 "--offline",
@@ -184,43 +216,83 @@ impl Guest {
         String::from_utf8(done.stdout).context("cargo's report is not UTF-8")
     }
 
-    /// Builds the module for a kernel.
-    pub fn build_module(&self, _held: &Lock, root: &Root, built: &Built) -> Result<()> {
-        let source = self.checkout.join("kernel");
-        if !source.join("Makefile").exists() {
-            say!("no kernel module yet: {} has no Makefile", source.display());
+    /// Builds a module for a kernel, unless neither has changed.
+    pub fn build_module(
+        &self,
+        _held: &Lock,
+        module: Module,
+        root: &Root,
+        built: &Built,
+    ) -> Result<()> {
+        if !self.checkout.join(module.source).join("Makefile").exists() {
+            say!("no kernel module yet: {} has no Makefile", module.source);
             return Ok(());
         }
-        let folder = self.module_folder(built);
+        let changed = self.copy_module(module, built)?;
+        let folder = self.module_folder(module, built);
+        let note = folder.join("built");
+        if !changed && note.exists() && self.module(module, built).is_some() {
+            return Ok(());
+        }
+        say!(
+            "building the {} for {} ({})",
+            module.name,
+            built.kernel.name,
+            built.release
+        );
+        // Until it is built, what lies there is not of this source.
+        remove_file(&note)?;
+        let (mut make, arguments) = self.beside_module(module, root, built)?;
+        run(make.args(["make", "-s"]).args(arguments))
+            .with_context(|| format!("build the {} for {}", module.name, built.kernel.name))?;
+        Ok(fs::write(note, "")?)
+    }
+
+    /// Brings the copy of a module's source up to date; says whether anything changed.
+    fn copy_module(&self, module: Module, built: &Built) -> Result<bool> {
+        let folder = self.module_folder(module, built);
         // What was compiled against another tree is of no use.
         let against = built.image().display().to_string();
         let note = folder.join("against");
         if fs::read_to_string(&note).ok().as_deref() != Some(&against) {
             cache::remove(&folder)?;
             fs::create_dir_all(&folder)?;
+            fs::write(note, against)?;
         }
-        let changed = copy_source(&source, &folder)?;
-        if !changed && note.exists() && self.module(built).is_some() {
-            return Ok(());
-        }
-        say!(
-            "building the module for {} ({})",
-            built.kernel.name,
-            built.release
-        );
+        copy_source(&self.checkout.join(module.source), &folder)
+    }
+
+    /// A command inside the root that sees a module's copy at /kinora/module, and the arguments by
+    /// which make finds what to build it against.
+    fn beside_module(
+        &self,
+        module: Module,
+        root: &Root,
+        built: &Built,
+    ) -> Result<(Command, Vec<String>)> {
+        let folder = self.module_folder(module, built);
         let development = built.development()?;
-        let mut folders: Vec<(&Path, &str)> = vec![(&folder, "/kinora/module")];
+        let mut folders: Vec<(&Path, &str)> =
+            vec![(&folder, "/kinora/module"), (&self.checkout, "/kinora/src")];
         for (tree, place) in &development.folders {
             folders.push((tree, place));
         }
-        // Until it is built, what lies there is not of this source.
-        let _ = fs::remove_file(&note);
-        run(root
-            .command(&folders)
-            .args(["make", "-s", "-C", "/kinora/module"])
-            .args(&development.arguments))
-        .with_context(|| format!("build the module for {}", built.kernel.name))?;
-        Ok(fs::write(note, against)?)
+        Ok((
+            root.command("/kinora/module", &folders),
+            development.arguments,
+        ))
+    }
+
+    /// Runs a command inside the root, in the folder of the module's copy.
+    pub fn enter(&self, root: &Root, built: &Built, command: &[OsString]) -> Result<ExitStatus> {
+        let _lock = self.lock()?;
+        self.copy_module(MODULE, built)?;
+        let (mut inside, variables) = self.beside_module(MODULE, root, built)?;
+        inside
+            .args(variables)
+            .args(command)
+            .status()
+            .context("enter the root")
     }
 }
 
@@ -256,7 +328,7 @@ fn is_source(path: &Path) -> bool {
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or("");
-    matches!(name, "Makefile" | "Kbuild" | "Kconfig")
+    matches!(name, "Makefile" | "Kbuild" | "Kconfig" | "dkms.conf")
         || name.ends_with(".c")
         || name.ends_with(".h")
 }

@@ -12,7 +12,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use super::bzimage;
-use super::cache::{self, Cache, Key, Lock};
+use super::cache::{self, Cache, Key};
 use super::debian::{Apt, Archive, SUITE};
 use super::root::Root;
 use super::{die_with_parent, run, say};
@@ -87,21 +87,22 @@ impl Kernel {
     }
 
     /// The key of this kernel made from packages of that version.
-    fn key(&self, root: &Root, version: &str) -> Key {
+    fn key(&self, version: &str) -> Key {
         let parts: Vec<&str> = match &self.kind {
             Kind::Uml { fragments } => [*fragments, &[BUILD_UML]].concat(),
             Kind::Stock { .. } => vec![UNPACK_STOCK, INITRAMFS],
         };
-        [RECIPE, self.name, version]
+        // Of the root only the suite counts, which has one compiler.
+        [RECIPE, SUITE, self.name, version]
             .iter()
             .chain(&parts)
-            .fold(root.recipe(), |key, part| key.with(part))
+            .fold(Key::new(), |key, part| key.with(part))
     }
 
     /// The kernel, if it has been built.
-    pub fn built(&'static self, cache: &Cache, root: &Root) -> Option<Built> {
+    pub fn built(&'static self, cache: &Cache) -> Option<Built> {
         let version = fs::read_to_string(self.version_file(cache).ok()?).ok()?;
-        Built::at(self, cache.find(self.name, self.key(root, &version))?).ok()
+        Built::at(self, cache.find(self.name, self.key(&version))?).ok()
     }
 
     /// Where the version of its packages is noted.
@@ -199,33 +200,33 @@ fn newest(names: &[String]) -> Option<String> {
         .cloned()
 }
 
-/// Builds those kernels that are not there, with the lock held.
-pub fn build(
-    cache: &Cache,
-    lock: &Lock,
-    root: &Root,
-    kernels: &[&'static Kernel],
-) -> Result<Vec<Built>> {
-    let mut workshop = None;
-    let mut built = Vec::new();
-    for kernel in kernels {
-        if let Some(found) = kernel.built(cache, root) {
-            built.push(found);
-            continue;
-        }
-        let shop = match &mut workshop {
-            Some(shop) => shop,
-            none => none.insert(Workshop::new(cache, root)?),
-        };
-        built.push(shop.build(cache, lock, kernel)?);
+/// The kernel, built if it is not there.
+pub fn build(cache: &Cache, root: &Root, kernel: &'static Kernel) -> Result<Built> {
+    if let Some(built) = kernel.built(cache) {
+        return Ok(built);
     }
-    if let Some(shop) = workshop {
-        cache::remove(&shop.folder)?;
+    let lock = cache.lock(kernel.name)?;
+    // Another process may have built it meanwhile.
+    if let Some(built) = kernel.built(cache) {
+        return Ok(built);
     }
-    Ok(built)
+    let workshop = Workshop::new(cache, root, kernel)?;
+    let package = kernel.package(&workshop.apt)?;
+    let version = format!("{package} {}", workshop.apt.field(&package, "Version")?);
+    let key = kernel.key(&version);
+    let folder = match cache.find(kernel.name, key) {
+        Some(found) => found,
+        None => cache.make(&lock, kernel.name, key, |to| match &kernel.kind {
+            Kind::Uml { fragments } => workshop.build_uml(kernel.name, fragments, to),
+            Kind::Stock { .. } => workshop.unpack_stock(kernel.name, &package, to),
+        })?,
+    };
+    fs::write(kernel.version_file(cache)?, &version)?;
+    cache::remove(&workshop.folder)?;
+    Built::at(kernel, folder)
 }
 
-/// What the builds of one call share: apt's lists, and the source once it is unpacked.
+/// A folder to build one kernel in, and apt with its lists.
 struct Workshop<'a> {
     root: &'a Root,
     folder: PathBuf,
@@ -233,70 +234,55 @@ struct Workshop<'a> {
 }
 
 impl<'a> Workshop<'a> {
-    fn new(cache: &Cache, root: &'a Root) -> Result<Self> {
-        let folder = cache.scratch("kernel-work")?;
+    fn new(cache: &Cache, root: &'a Root, kernel: &Kernel) -> Result<Self> {
+        let folder = cache.scratch(&format!("{}-work", kernel.name))?;
         let suites = [SUITE, BACKPORTS, OLD_STABLE];
         let apt = Apt::new(&folder.join("apt"), &Archive::of_root(root)?, &suites)?;
         Ok(Self { root, folder, apt })
     }
 
-    fn build(&mut self, cache: &Cache, lock: &Lock, kernel: &'static Kernel) -> Result<Built> {
-        let package = kernel.package(&self.apt)?;
-        let version = format!("{package} {}", self.apt.field(&package, "Version")?);
-        let key = kernel.key(self.root, &version);
-        let folder = match cache.find(kernel.name, key) {
-            Some(found) => found,
-            None => cache.make(lock, kernel.name, key, |to| match &kernel.kind {
-                Kind::Uml { fragments } => self.build_uml(kernel.name, fragments, to),
-                Kind::Stock { .. } => self.unpack_stock(kernel.name, &package, to),
-            })?,
-        };
-        fs::write(kernel.version_file(cache)?, &version)?;
-        Built::at(kernel, folder)
-    }
-
     fn in_root(&self, out: &Path) -> Command {
-        self.root
-            .command(&[(&self.folder, "/kinora/work"), (out, "/kinora/out")])
+        self.root.command(
+            "/kinora/work",
+            &[(&self.folder, "/kinora/work"), (out, "/kinora/out")],
+        )
     }
 
     fn build_uml(&self, name: &str, fragments: &[&str], to: &Path) -> Result<()> {
         self.source()?;
         say!("building the kernel {name} (three to eight minutes on two cores)");
-        let objects = self.folder.join(name);
+        let objects = self.folder.join("objects");
         fs::create_dir(&objects)?;
         fs::write(objects.join("fragment"), fragments.concat())?;
         fs::write(self.folder.join("build-uml.sh"), BUILD_UML)?;
         run(self
             .in_root(to)
-            .args(["bash", "/kinora/work/build-uml.sh"])
-            .arg(format!("/kinora/work/{name}"))
-            .arg("/kinora/out")
-            .arg(jobs().to_string()))?;
-        cache::remove(&objects)
+            .args([
+                "bash",
+                "build-uml.sh",
+                "/kinora/work/objects",
+                "/kinora/out",
+            ])
+            .arg(jobs().to_string()))
     }
 
-    /// Unpacks the kernel's source, once.
+    /// Unpacks the kernel's source.
     fn source(&self) -> Result<()> {
-        let source = self.folder.join("source");
-        if source.exists() {
-            return Ok(());
-        }
         say!("fetching {SOURCE}");
-        let debs = self.folder.join("source-deb");
-        self.apt.download(&[SOURCE.to_owned()], &debs)?;
-        let unpack = "cd /kinora/work && dpkg-deb -x source-deb/*.deb source-deb && \
-             mkdir unpacking && \
-             tar -xf source-deb/usr/src/linux-source-*.tar.xz -C unpacking --strip-components=1 && \
-             mv unpacking source && rm -r source-deb";
-        let mut command = self.root.command(&[(&self.folder, "/kinora/work")]);
+        self.apt
+            .download(&[SOURCE.to_owned()], &self.folder.join("source-deb"))?;
+        let unpack = "dpkg-deb -x source-deb/*.deb source-deb && mkdir source && \
+             tar -xf source-deb/usr/src/linux-source-*.tar.xz -C source --strip-components=1 && \
+             rm -r source-deb";
+        let mut command = self
+            .root
+            .command("/kinora/work", &[(&self.folder, "/kinora/work")]);
         run(command.args(["bash", "-c", unpack]))
     }
 
     fn unpack_stock(&self, name: &str, headers: &str, to: &Path) -> Result<()> {
         say!("fetching Debian's kernel {name} (150 MB) and preparing it");
         let debs = self.folder.join("debs");
-        cache::remove(&debs)?;
         let release = headers
             .strip_prefix("linux-headers-")
             .context("a header package's name begins so")?;
@@ -306,9 +292,8 @@ impl<'a> Workshop<'a> {
         fs::write(self.folder.join("initramfs.sh"), INITRAMFS)?;
         run(self
             .in_root(to)
-            .args(["bash", "/kinora/work/unpack-stock.sh", "/kinora/out"])
+            .args(["bash", "unpack-stock.sh", "/kinora/out"])
             .arg(release))?;
-        cache::remove(&debs)?;
         self.unpack_image(to)
     }
 
@@ -322,7 +307,9 @@ impl<'a> Workshop<'a> {
             .filter(|one| one.starts_with("linux-kbuild-") || one.ends_with("-common"));
         let binary = format!("linux-binary-{release}");
         let images = if all.contains(&binary) {
-            vec![binary, format!("linux-modules-{release}")]
+            // What is built in, the base tells.
+            let parts = ["base", "modules"].map(|part| format!("linux-{part}-{release}"));
+            [vec![binary], parts.to_vec()].concat()
         } else {
             vec![format!("linux-image-{release}")]
         };
@@ -341,9 +328,10 @@ impl<'a> Workshop<'a> {
             .with_context(|| format!("find the kernel in {}", file.display()))?;
         let packed = self.folder.join("vmlinux.packed");
         fs::write(&packed, payload.bytes)?;
-        let mut unpack = self
-            .root
-            .command(&[(&self.folder, "/kinora/work"), (to, "/kinora/out")]);
+        let mut unpack = self.root.command(
+            "/kinora/work",
+            &[(&self.folder, "/kinora/work"), (to, "/kinora/out")],
+        );
         let script = format!(
             "{} </kinora/work/vmlinux.packed >/kinora/out/vmlinux",
             payload.unpack

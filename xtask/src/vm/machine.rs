@@ -22,6 +22,7 @@ use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
 use super::cache::Lock;
+use super::guest::MODULE;
 use super::kernel::Built;
 use super::{Bench, die_with_parent, splat};
 
@@ -231,7 +232,7 @@ impl<'a> Machine<'a> {
             mount("modules", &self.built.modules(), "/usr/lib/modules"),
             mount("programs", &self.bench.guest.programs(), "/kinora/bin"),
         ];
-        if let Some((folder, _)) = self.bench.guest.module(self.built) {
+        if let Some((folder, _)) = self.bench.guest.module(MODULE, self.built) {
             mounts.push(mount("module", &folder, "/kinora/module"));
         }
         if let Some(media) = std::env::var_os("KINORA_MEDIA") {
@@ -259,7 +260,7 @@ impl<'a> Machine<'a> {
         if mounts.iter().any(|mount| mount.name == "media") {
             variables.push(("KINORA_MEDIA".to_owned(), "/kinora/media".to_owned()));
         }
-        if let Some((_, module)) = self.bench.guest.module(self.built) {
+        if let Some((_, module)) = self.bench.guest.module(MODULE, self.built) {
             variables.push((
                 "KINORA_MODULE".to_owned(),
                 format!("/kinora/module/{module}"),

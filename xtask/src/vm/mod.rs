@@ -13,7 +13,9 @@
 
 mod bzimage;
 mod cache;
+mod check;
 mod debian;
+mod decode;
 mod guest;
 mod host;
 mod kernel;
@@ -35,7 +37,7 @@ use clap::{Args as ClapArgs, Subcommand};
 use tempfile::TempDir;
 
 use cache::{Cache, Lock};
-use guest::Guest;
+use guest::{Guest, MODULE};
 use host::Way;
 use kernel::{Built, KERNELS, Kernel};
 use machine::{End, Machine, Memory};
@@ -69,6 +71,7 @@ Examples:
   cargo xtask vm run --share out -- ffmpeg -i /share/a.mp4 -f md5 /share/a.md5
   cargo xtask vm run --time-travel -- bash -c 'modprobe visl && v4l2-compliance'
   cargo xtask vm shell --kernel 6.12
+  cargo xtask vm enter -- make check            the module's, with its environment set
 
 Exit status of run: the command's, or
   122  the command succeeded, but the kernel's log has a warning or worse
@@ -116,6 +119,35 @@ enum What {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
+    /// Boot machines and see that they do what they are for, a line for each part
+    Check {
+        /// The kernel, or all of them; may be given several times
+        #[arg(long = "kernel", value_parser = kernel_parser(true), default_value = "uml")]
+        kernels: Vec<Kernels>,
+    },
+    /// Test the decode path in machines, a line for each part
+    Test {
+        /// The kernel, or all of them; may be given several times
+        #[arg(long = "kernel", value_parser = kernel_parser(true), default_value = "uml")]
+        kernels: Vec<Kernels>,
+        /// Leave out what takes long
+        #[arg(long)]
+        quick: bool,
+        /// Only the parts whose name contains TEXT
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
+    },
+    /// Run a command in the Debian root without booting, beside a copy of the module's source
+    ///
+    /// The copy is the current folder; what the module is built against is told by the variables KDIR
+    /// and ARCH, the checkout lies at /kinora/src.
+    Enter {
+        #[arg(long, value_parser = kernel_parser(false), default_value = "uml")]
+        kernel: Kernels,
+        /// The command, with its arguments as they are
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
     /// Boot with a shell on this terminal
     Shell {
         #[command(flatten)]
@@ -154,6 +186,10 @@ fn kernel_parser(or_all: bool) -> impl TypedValueParser<Value = Kernels> {
         .map(|name| Kernels(Kernel::find(&name).map_or(&KERNELS, std::slice::from_ref)))
 }
 
+fn all(kernels: &[Kernels]) -> Vec<&'static Kernel> {
+    kernels.iter().flat_map(|kernels| kernels.0).collect()
+}
+
 fn variable(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
@@ -175,9 +211,21 @@ pub fn run_chore(args: &Args) -> ExitCode {
 fn chore(args: &Args) -> Result<u8> {
     match &args.what {
         What::Build { kernels, update } => {
-            let kernels: Vec<_> = kernels.iter().flat_map(|kernels| kernels.0).collect();
-            build(&kernels, *update)?;
+            build(&all(kernels), *update)?;
             Ok(0)
+        }
+        What::Check { kernels } => {
+            let failed = check::check(&Bench::prepare(&all(kernels), true)?)?;
+            Ok(u8::from(failed > 0))
+        }
+        What::Test {
+            kernels,
+            quick,
+            only,
+        } => {
+            let bench = Bench::prepare(&all(kernels), true)?;
+            let failed = decode::test(&bench, *quick, only.as_deref())?;
+            Ok(u8::from(failed > 0))
         }
         What::Run {
             options,
@@ -196,7 +244,12 @@ fn chore(args: &Args) -> Result<u8> {
                 std::fs::write(file, &outcome.log)
                     .with_context(|| format!("write: {}", file.display()))?;
             }
-            Ok(status_of(&outcome, *allow_splat))
+            Ok(status_of(&outcome, *allow_splat, &mut io::stderr()))
+        }
+        What::Enter { kernel, command } => {
+            let bench = Bench::prepare(&all(std::slice::from_ref(kernel)), false)?;
+            let status = bench.guest.enter(&bench.root, &bench.built[0], command)?;
+            Ok(status.code().map_or(NO_MACHINE, |code| code as u8))
         }
         What::Shell { options } => {
             let bench = options.bench()?;
@@ -208,7 +261,7 @@ fn chore(args: &Args) -> Result<u8> {
 }
 
 /// Says what went wrong, if anything did, and gives the status to end with.
-fn status_of(outcome: &machine::Outcome, allow_splat: bool) -> u8 {
+fn status_of(outcome: &machine::Outcome, allow_splat: bool, talk: &mut dyn Write) -> u8 {
     let complaints = outcome.complaints();
     let (status, what) = match &outcome.end {
         End::TimedOut => (TIMED_OUT, Some("the time is over".to_owned())),
@@ -216,14 +269,22 @@ fn status_of(outcome: &machine::Outcome, allow_splat: bool) -> u8 {
         End::Exited(0) if !complaints.is_empty() && !allow_splat => (KERNEL_COMPLAINED, None),
         End::Exited(status) => (*status, None),
     };
-    for complaint in &complaints {
-        say!("the kernel complains:\n{complaint}");
-    }
+    let mut lines: Vec<String> = complaints
+        .iter()
+        .map(|complaint| format!("the kernel complains:\n{complaint}"))
+        .collect();
     if let Some(what) = what {
         if complaints.is_empty() {
-            say!("end of the kernel's log:\n{}", tail(&outcome.log, 30));
+            lines.push(format!(
+                "end of the kernel's log:\n{}",
+                tail(&outcome.log, 30)
+            ));
         }
-        say!("{what}");
+        lines.push(what);
+    }
+    for line in lines {
+        // Nothing is to be done about a closed stderr.
+        let _ = writeln!(talk, "vm: {line}");
     }
     status
 }
@@ -235,7 +296,7 @@ fn tail(text: &str, count: usize) -> String {
 
 impl MachineOptions {
     fn bench(&self) -> Result<Bench> {
-        Bench::prepare(&[&self.kernel.0[0]], !self.no_build)
+        Bench::prepare(&all(std::slice::from_ref(&self.kernel)), !self.no_build)
     }
 
     fn machine<'a>(&self, bench: &'a Bench) -> Machine<'a> {
@@ -254,7 +315,6 @@ impl MachineOptions {
 fn build(kernels: &[&'static Kernel], update: bool) -> Result<()> {
     if update {
         let cache = Cache::of_user()?;
-        let _lock = cache.lock()?;
         for kernel in &KERNELS {
             remove_file(&kernel.version_file(&cache)?)?;
         }
@@ -266,7 +326,7 @@ fn build(kernels: &[&'static Kernel], update: bool) -> Result<()> {
     writeln!(out, "programs\t{}", bench.guest.programs().display())?;
     for built in &bench.built {
         writeln!(out, "{}\t{}", built.kernel.name, built.image().display())?;
-        if let Some((folder, module)) = bench.guest.module(built) {
+        if let Some((folder, module)) = bench.guest.module(MODULE, built) {
             writeln!(
                 out,
                 "{} module\t{}",
@@ -310,7 +370,7 @@ impl Bench {
             let lock = guest.lock()?;
             guest.build_programs(&lock, &root, &toolchain)?;
             for built in &built {
-                guest.build_module(&lock, &root, built)?;
+                guest.build_module(&lock, MODULE, &root, built)?;
             }
         }
         Ok(Self {
@@ -328,7 +388,7 @@ impl Bench {
         kernels: &[&'static Kernel],
     ) -> Option<(Root, Vec<Built>)> {
         let root = Root::find(cache, way, toolchain)?;
-        let built = kernels.iter().map(|kernel| kernel.built(cache, &root));
+        let built = kernels.iter().map(|kernel| kernel.built(cache));
         let built = built.collect::<Option<_>>()?;
         Some((root, built))
     }
@@ -340,12 +400,14 @@ impl Bench {
         kernels: &[&'static Kernel],
     ) -> Result<(Root, Vec<Built>)> {
         host::check()?;
-        let lock = cache.lock()?;
         let root = match Root::find(cache, way, toolchain) {
             Some(root) => root,
-            None => Root::make(cache, &lock, way, toolchain)?,
+            None => Root::make(cache, way, toolchain)?,
         };
-        let built = kernel::build(cache, &lock, &root, kernels)?;
+        let built = kernels
+            .iter()
+            .map(|kernel| kernel::build(cache, &root, kernel));
+        let built = built.collect::<Result<_>>()?;
         Ok((root, built))
     }
 

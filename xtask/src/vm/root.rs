@@ -10,7 +10,7 @@ use std::time::SystemTime;
 
 use anyhow::Result;
 
-use super::cache::{Cache, Key, Lock};
+use super::cache::{Cache, Key};
 use super::debian::{Archive, KEYRING, SUITE};
 use super::host::Way;
 use super::toolchain::Toolchain;
@@ -30,7 +30,7 @@ const PACKAGES: &[&str] = &[
     "clang", "gcc", "libavcodec-dev", "libavfilter-dev", "libavformat-dev", "libavutil-dev", "libc6-dev",
     "libclang1", "libdrm-dev", "libswresample-dev", "libswscale-dev", "libva-dev", "make", "pkg-config",
     // For kernels and their modules.
-    "bc", "bison", "cpio", "flex", "libelf-dev", "xz-utils", "zstd",
+    "bc", "bison", "cpio", "flex", "libelf-dev", "sparse", "xz-utils", "zstd",
 ];
 
 /// Hundreds of megabytes that nothing here reads.
@@ -51,7 +51,6 @@ const FINISH: &str = include_str!("../../vm/finish-root.sh");
 /// The folder.
 pub struct Root {
     path: PathBuf,
-    recipe: Key,
     way: Way,
 }
 
@@ -60,26 +59,26 @@ impl Root {
         &self.path
     }
 
-    /// Goes into the key of what is built in this root, which another day's packages do not change.
-    pub fn recipe(&self) -> Key {
-        self.recipe
-    }
-
     /// The root, if it has been made.
     pub fn find(cache: &Cache, way: Way, toolchain: &Toolchain) -> Option<Self> {
         let edition = fs::read_to_string(edition_file(cache).ok()?).ok()?;
         let recipe = recipe(toolchain);
         let path = cache.find("root", recipe.with(edition))?;
-        Some(Self { path, recipe, way })
+        Some(Self { path, way })
     }
 
-    pub fn make(cache: &Cache, lock: &Lock, way: Way, toolchain: &Toolchain) -> Result<Self> {
+    pub fn make(cache: &Cache, way: Way, toolchain: &Toolchain) -> Result<Self> {
+        let lock = cache.lock("root")?;
+        // Another process may have made it meanwhile.
+        if let Some(root) = Self::find(cache, way, toolchain) {
+            return Ok(root);
+        }
         let (edition, recipe) = (today()?, recipe(toolchain));
         let key = recipe.with(&edition);
-        let root = |path| Self { path, recipe, way };
+        let root = |path| Self { path, way };
         let path = match cache.find("root", key) {
             Some(path) => path,
-            None => cache.make(lock, "root", key, |to| {
+            None => cache.make(&lock, "root", key, |to| {
                 say!("making the Debian root (one or two minutes, and a download of 400 MB)");
                 let work = cache.scratch("root-work")?;
                 bootstrap(to, &work, way, toolchain)?;
@@ -87,7 +86,7 @@ impl Root {
                 fs::write(work.join("finish.sh"), FINISH)?;
                 let unfinished = root(to.to_owned());
                 run(unfinished
-                    .command(&[(&work, "/kinora/work")])
+                    .command("/", &[(&work, "/kinora/work")])
                     .args(["bash", "/kinora/work/finish.sh"]))?;
                 super::cache::remove(&work)
             })?,
@@ -96,13 +95,14 @@ impl Root {
         Ok(root(path))
     }
 
-    /// A command inside the root, to be completed with the program and its arguments. Folders of the
-    /// host are seen at the places named.
-    pub fn command(&self, folders: &[(&Path, &str)]) -> Command {
+    /// A command inside the root, to be completed with variables, the program and its arguments. It
+    /// runs in the folder `place`; folders of the host are seen at the places named.
+    pub fn command(&self, place: &str, folders: &[(&Path, &str)]) -> Command {
         let mut command = self.way.unshare();
         command
             .args(["bash", "-c", ENTER, "enter.sh"])
-            .arg(&self.path);
+            .arg(&self.path)
+            .arg(place);
         for (folder, place) in folders {
             command.arg(folder).arg(place);
         }

@@ -54,15 +54,19 @@ impl Record {
 
     /// The messages, in order, as long as their lengths make sense. They are not checked.
     pub fn messages(&self) -> impl Iterator<Item = &[u8]> {
-        let mut rest = self.bytes.get(16..).unwrap_or_default();
-        std::iter::from_fn(move || {
-            let (head, _) = v4l2::from_bytes::<kinora_dec_job>(rest)?;
-            let size = head.size as usize;
-            let message = rest.get(..size).filter(|_| size > 0)?;
-            rest = rest.get(size.next_multiple_of(8)..).unwrap_or_default();
-            Some(message)
-        })
+        split(self.bytes.get(16..).unwrap_or_default())
     }
+}
+
+/// The messages of a record whose header is cut off.
+pub fn split(mut rest: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (head, _) = v4l2::from_bytes::<kinora_dec_job>(rest)?;
+        let size = head.size as usize;
+        let message = rest.get(..size).filter(|_| size > 0)?;
+        rest = rest.get(size.next_multiple_of(8)..).unwrap_or_default();
+        Some(message)
+    })
 }
 
 #[cfg(test)]

@@ -62,6 +62,9 @@ pub struct Session {
     rebuild: Rebuild,
     /// The decoder holds pictures that `rebuild` knows nothing of, and must be emptied first.
     stale: bool,
+    /// The decoder met something broken. libavcodec may then still have coefficients of the
+    /// macroblock where it stopped, which would show up in a later one.
+    spoilt: bool,
 }
 
 /// What came of a job that has a picture.
@@ -76,24 +79,11 @@ pub struct Outcome<'a> {
 impl Session {
     /// A stream of which nothing is decoded yet.
     pub fn open(codec: Codec) -> Result<Self, media::Error> {
-        let decoder = AccessUnitDecoder::open(
-            match codec {
-                Codec::Mpeg2 => StatelessCodec::Mpeg2,
-                Codec::H264 => StatelessCodec::H264,
-                Codec::Vp8 => StatelessCodec::Vp8,
-                Codec::Vp9 => StatelessCodec::Vp9,
-            },
-            AccessUnitLimits {
-                max_width: MAX_SIDE,
-                max_height: MAX_SIDE,
-                max_bytes: MAX_PICTURE_BYTES,
-                ..AccessUnitLimits::default()
-            },
-        )?;
         Ok(Self {
-            decoder,
+            decoder: open(codec)?,
             rebuild: Rebuild::new(codec),
             stale: false,
+            spoilt: false,
         })
     }
 
@@ -121,13 +111,20 @@ impl Session {
             decoder,
             rebuild,
             stale,
+            spoilt,
         } = self;
-        let plan = rebuild.prepare(job)?;
+        let mut plan = rebuild.prepare(job)?;
+        if plan.fresh && std::mem::take(spoilt) {
+            *decoder = open(rebuild.codec()).map_err(Error::Decoder)?;
+            rebuild.renew();
+            plan = rebuild.prepare(job)?;
+        }
         if plan.restart || std::mem::take(stale) {
             decoder.flush();
         }
         match consume(decoder, rebuild, &plan, job, ready) {
             Ok(outcome) => {
+                *spoilt |= outcome.error.is_some();
                 rebuild.decoded(match outcome.error {
                     None => Fate::Decoded,
                     Some(_) => Fate::Damaged,
@@ -136,11 +133,28 @@ impl Session {
             }
             Err(error) => {
                 *stale = plan.reference;
+                *spoilt = true;
                 rebuild.decoded(Fate::Nothing);
                 Err(error)
             }
         }
     }
+}
+
+fn open(codec: Codec) -> Result<AccessUnitDecoder, media::Error> {
+    let stateless = match codec {
+        Codec::Mpeg2 => StatelessCodec::Mpeg2,
+        Codec::H264 => StatelessCodec::H264,
+        Codec::Vp8 => StatelessCodec::Vp8,
+        Codec::Vp9 => StatelessCodec::Vp9,
+    };
+    let limits = AccessUnitLimits {
+        max_width: MAX_SIDE,
+        max_height: MAX_SIDE,
+        max_bytes: MAX_PICTURE_BYTES,
+        ..AccessUnitLimits::default()
+    };
+    AccessUnitDecoder::open(stateless, limits)
 }
 
 /// Decodes a prepared unit and finds its picture.

@@ -12,13 +12,15 @@
 //! of a list that both can fill is filled alike:
 //!
 //! ```text
-//!   client \ decoder   picture          gap                          nothing
-//!   picture            must be equal    wrong, unless it is a copy   wrong
-//!   gap, nothing       good             good                         good
+//!   client \ decoder    picture         gap                          nothing
+//!   picture             must be equal   wrong, unless it is a copy   wrong
+//!   picture that        wrong           wrong                        wrong
+//!     nobody has
+//!   gap, no entry       good            good                         good
 //! ```
 //!
-//! Nothing predicts from a gap in a stream that may have gaps, and nothing from a picture that the
-//! client lost in a seek, or the seek had no business there (recovery points, broken links).
+//! Nothing predicts from a gap in a stream that may have gaps, and nothing from a picture ahead of a
+//! place where a client may begin (recovery points), of which it then has no entry.
 
 mod lists;
 
@@ -28,7 +30,7 @@ use bitstream::annexb;
 use bitstream::h264::{
     self, Dpb, NalHeader, NalType, PicOrderCnt, Pps, ScalingMatrix, SliceHeader, Sps,
 };
-use lists::{BOTH, BOTTOM, Current, Entry, Place, TOP};
+use lists::{BOTH, BOTTOM, Current, Entry, Place, TOP, Whose};
 use thiserror::Error;
 use v4l2::uapi::controls::h264::{
     V4L2_H264_DPB_ENTRY_FLAG_ACTIVE, V4L2_H264_DPB_ENTRY_FLAG_LONG_TERM,
@@ -170,9 +172,11 @@ impl Rebuild {
             fields,
             poc: lower_count(&decoded.poc, fields),
         };
-        self.check_references(&named, &decoded, &current)?;
+        let gaps_allowed = sps.gaps_in_frame_num_value_allowed;
+        self.check_references(&named, &decoded, &current, gaps_allowed)?;
         let plan = Plan {
             restart,
+            fresh: restart || first.is_idr(),
             picture_of: completed.map_or(job.number, |first| first.job),
             reference: first.nal.ref_idc != 0,
         };
@@ -369,9 +373,10 @@ impl Rebuild {
         Ok(())
     }
 
-    /// The references that the client names, each once.
-    fn named(&self, controls: &H264Controls, job: &Job) -> Vec<Meant> {
-        let mut all: Vec<Meant> = Vec::new();
+    /// The references that the client names, each once. Their numbers count where the decoder has
+    /// none of its own: GStreamer's of long-term references are not what V4L2 asks for.
+    fn named(&self, controls: &H264Controls, job: &Job) -> Vec<Entry> {
+        let mut all: Vec<Entry> = Vec::new();
         for (index, entry) in controls.decode.dpb.iter().enumerate() {
             if entry.flags & V4L2_H264_DPB_ENTRY_FLAG_ACTIVE == 0 {
                 continue;
@@ -379,25 +384,24 @@ impl Rebuild {
             let Some(named) = job.references.get(index) else {
                 continue;
             };
-            let known = self.meant(named);
-            let Some(job) = known.map(|frame| frame.held.job).or(named.job) else {
-                continue;
-            };
-            if all.iter().any(|other| other.0.job == Some(job)) {
+            let job = self.meant(named).map(|frame| frame.held.job).or(named.job);
+            let timestamp = named.timestamp;
+            let whose = job.map_or(Whose::Nobody { timestamp }, Whose::Job);
+            if all.iter().any(|other| other.whose == whose) {
                 continue;
             }
             let count = PicOrderCnt {
                 top: entry.top_field_order_cnt,
                 bottom: entry.bottom_field_order_cnt,
             };
-            all.push(Meant(Entry {
-                job: Some(job),
-                copy_of: None,
+            all.push(Entry {
+                whose,
+                timestamp,
                 fields: entry.fields & BOTH,
                 long_term: entry.flags & V4L2_H264_DPB_ENTRY_FLAG_LONG_TERM != 0,
                 number: entry.frame_num.into(),
                 poc: lower_count(&count, entry.fields),
-            }));
+            });
         }
         all
     }
@@ -428,8 +432,14 @@ impl Rebuild {
                 .find(|frame| frame.held.job == held.id)
                 .map_or(held.fields, |frame| frame.fields);
             let entry = Entry {
-                job: (!held.non_existing).then_some(held.id),
-                copy_of: before.map(|(job, _)| job).filter(|_| held.non_existing),
+                whose: if held.non_existing {
+                    Whose::Gap {
+                        copy_of: before.map(|(job, _)| job),
+                    }
+                } else {
+                    Whose::Job(held.id)
+                },
+                timestamp: 0,
                 fields: held.fields,
                 long_term: held.long_term,
                 number: held.frame_num.into(),
@@ -448,34 +458,37 @@ impl Rebuild {
 
     fn check_references(
         &self,
-        named: &[Meant],
+        named: &[Entry],
         picture: &h264::Picture,
         current: &Current,
+        gaps_allowed: bool,
     ) -> Result<(), Refusal> {
         let held = self.held(picture);
-        let is_named = |job| named.iter().any(|meant| meant.0.job == Some(job));
-        let is_held = |meant: &Meant| held.iter().any(|entry| entry.job == meant.0.job);
-        // A client need not name the first field of the frame that this field completes.
-        let view: Vec<Entry> = held
-            .iter()
-            .filter(|entry| {
-                entry
-                    .job
-                    .is_none_or(|job| job == picture.id || is_named(job))
-            })
-            .copied()
-            .collect();
-        // Clients fill entries for gaps too, with a timestamp that may be some other picture's.
-        let is_gap = |meant: &Meant| {
-            held.iter().any(|entry| {
-                entry.job.is_none() && !meant.0.long_term && entry.number == meant.0.number
-            })
+        let is_in = |entries: &[Entry], whose| entries.iter().any(|entry| entry.whose == whose);
+        // GStreamer fills entries for gaps too, all with the first picture's timestamp.
+        let is_gap = |named: &Entry| {
+            gaps_allowed
+                && named.timestamp == 0
+                && held.iter().any(|entry| {
+                    matches!(entry.whose, Whose::Gap { .. })
+                        && !named.long_term
+                        && entry.number == named.number
+                })
         };
         let missing: Vec<Entry> = named
             .iter()
-            .filter(|meant| !is_held(meant) && !is_gap(meant))
-            .map(|meant| meant.0)
+            .filter(|named| !is_in(&held, named.whose) && !is_gap(named))
+            .copied()
             .collect();
+        // What the client sees of what is held. It need not name the first field of the frame that
+        // this field completes, and where it has a picture there is no gap.
+        let is_seen = |entry: &&Entry| match entry.whose {
+            Whose::Job(job) => job == picture.id || is_in(named, entry.whose),
+            _ => !missing
+                .iter()
+                .any(|missing| !missing.long_term && missing.number == entry.number),
+        };
+        let view: Vec<Entry> = held.iter().filter(is_seen).copied().collect();
         if view.len() == held.len() && missing.is_empty() {
             return Ok(());
         }
@@ -498,25 +511,26 @@ impl Rebuild {
     }
 }
 
-/// A reference as the client names it. Its numbers count where the decoder has none of its own.
-#[derive(Debug, Clone, Copy)]
-struct Meant(Entry);
-
 /// The table at the top of this file.
 fn is_good(named: Option<Place>, held: Option<Place>) -> bool {
-    let Some(named) = named.filter(|named| named.job.is_some()) else {
+    let Some(named) = named else {
         return true;
     };
-    held.is_some_and(|held| {
-        named.fields == held.fields && (named.job == held.job || named.job == held.copy_of)
-    })
+    let held = held.filter(|held| held.fields == named.fields);
+    match (named.whose, held.map(|held| held.whose)) {
+        (Whose::Gap { .. }, _) => true,
+        (Whose::Job(job), Some(Whose::Job(other))) => job == other,
+        (Whose::Job(job), Some(Whose::Gap { copy_of })) => copy_of == Some(job),
+        (Whose::Job(_) | Whose::Nobody { .. }, _) => false,
+    }
 }
 
 fn place(place: Option<Place>) -> Named {
-    match place {
+    match place.map(|place| place.whose) {
         None => Named::Nothing,
-        Some(Place { job: None, .. }) => Named::Gap,
-        Some(Place { job: Some(job), .. }) => Named::Job(job),
+        Some(Whose::Gap { .. }) => Named::Gap,
+        Some(Whose::Job(job)) => Named::Job(job),
+        Some(Whose::Nobody { timestamp }) => Named::Timestamp(timestamp),
     }
 }
 

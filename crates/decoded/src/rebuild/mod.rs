@@ -60,6 +60,8 @@ pub enum Named {
     Nothing,
     /// A picture that was made up for a gap.
     Gap,
+    /// The picture of this timestamp, which no job has.
+    Timestamp(u64),
 }
 
 impl std::fmt::Display for Named {
@@ -68,6 +70,7 @@ impl std::fmt::Display for Named {
             Self::Job(job) => write!(f, "job {job}"),
             Self::Nothing => f.write_str("nothing"),
             Self::Gap => f.write_str("a gap"),
+            Self::Timestamp(timestamp) => write!(f, "a lost picture of timestamp {timestamp}"),
         }
     }
 }
@@ -95,6 +98,8 @@ impl std::fmt::Display for Lost {
 pub struct Plan {
     /// The stream begins anew here without saying so: the decoder must forget what it holds.
     pub restart: bool,
+    /// No picture before this one matters any longer, to it or to later ones.
+    pub fresh: bool,
     /// The job whose picture this unit decodes into: its own, or that of the first field.
     pub picture_of: u64,
     /// Later units may predict from this one.
@@ -144,6 +149,11 @@ impl Rebuild {
             Self::Vp8(_) => Codec::Vp8,
             Self::Vp9(_) => Codec::Vp9,
         }
+    }
+
+    /// The decoder was replaced by a new one.
+    pub fn renew(&mut self) {
+        *self = Self::new(self.codec());
     }
 
     /// Checks a unit and prepares it. [`Rebuild::decoded`] must follow if it is decoded.
@@ -219,7 +229,8 @@ impl Held {
 
 impl Reference {
     pub(crate) fn named(self) -> Named {
-        self.job.map_or(Named::Nothing, Named::Job)
+        self.job
+            .map_or(Named::Timestamp(self.timestamp), Named::Job)
     }
 }
 

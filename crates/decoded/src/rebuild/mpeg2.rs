@@ -91,6 +91,8 @@ impl Rebuild {
         let bidirectional = picture.picture_coding_type == mpeg2::CODING_TYPE_B;
         let plan = Plan {
             restart: false,
+            // B pictures behind an I picture may refer to what is before it.
+            fresh: false,
             picture_of: completed.map_or(job.number, |first| first.job),
             reference: !bidirectional,
         };
@@ -166,16 +168,17 @@ impl Rebuild {
         let [earlier, later] = &self.references;
         let [backward, forward] = [1, 0].map(|index| job.references.get(index));
         match coding_type {
-            // The other field of its own frame is a reference as well.
+            // The other field of its own frame is a reference as well, and may be the only one.
+            mpeg2::CODING_TYPE_P if second && is_nothing(forward) => Ok(()),
             mpeg2::CODING_TYPE_P if second => check("forward", forward, &[earlier, later]),
             mpeg2::CODING_TYPE_P => check("forward", forward, &[later]),
             mpeg2::CODING_TYPE_B => {
                 check("backward", backward, &[later])?;
                 // At the head of a closed group there is none, whatever the decoder still holds.
-                match forward {
-                    Some(Reference { job: None, .. }) => Ok(()),
-                    forward => check("forward", forward, &[earlier]),
+                if is_nothing(forward) {
+                    return Ok(());
                 }
+                check("forward", forward, &[earlier])
             }
             _ => Ok(()),
         }
@@ -234,19 +237,23 @@ impl Rebuild {
     }
 }
 
+/// Whether the client says that there is no such picture: GStreamer by the highest timestamp, FFmpeg
+/// by 0, which may also be the first frame's.
+fn is_nothing(named: Option<Reference>) -> bool {
+    named.is_none_or(|named| named.job.is_none() && matches!(named.timestamp, 0 | u64::MAX))
+}
+
 /// Holds a reference that the client names against what the decoder would take for it.
 fn check(place: &str, named: Option<Reference>, held: &[&Option<Held>]) -> Result<(), Refusal> {
     let Some(named) = named else {
         return Ok(());
     };
-    let mut possible = held.iter().copied().flatten();
-    let agreed = match named.job {
-        _ if possible.clone().any(|held| held.is_meant_by(named)) => true,
-        // Neither has it: the decoder guesses, and says so.
-        None => possible.next().is_none(),
-        Some(_) => false,
-    };
-    if agreed {
+    if held
+        .iter()
+        .copied()
+        .flatten()
+        .any(|held| held.is_meant_by(named))
+    {
         return Ok(());
     }
     Err(Refusal::Mismatch {

@@ -49,6 +49,7 @@ impl Rebuild {
         } = header.refresh;
         Ok(Plan {
             restart: false,
+            fresh: header.frame.is_key_frame(),
             picture_of: job.number,
             reference: last || golden || alternate,
         })

@@ -57,6 +57,7 @@ impl Rebuild {
         self.prepared = Some((coded, Held::new(job)));
         Ok(Plan {
             restart: false,
+            fresh: coded.frame.flags & FRAME_KEY_FRAME != 0,
             picture_of: job.number,
             reference: coded.refresh_frame_flags != 0,
         })

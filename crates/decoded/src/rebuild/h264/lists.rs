@@ -7,13 +7,23 @@ pub(super) const TOP: u8 = 1;
 pub(super) const BOTTOM: u8 = 2;
 pub(super) const BOTH: u8 = TOP | BOTTOM;
 
+/// Where a reference comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// A job was decoded into it.
+    Job(u64),
+    /// It was made up for a gap, with the samples of a job if there was one before.
+    Gap { copy_of: Option<u64> },
+    /// The client means a picture with this timestamp, and there is none.
+    Nobody { timestamp: u64 },
+}
+
 /// A reference frame, or the fields of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Whose it is: the number of a job, or none where it was made up for a gap.
-    pub job: Option<u64>,
-    /// The job whose samples a gap was given.
-    pub copy_of: Option<u64>,
+    pub whose: Whose,
+    /// As the client names it; 0 in what the decoder holds.
+    pub timestamp: u64,
     /// The fields marked for reference: 1 top, 2 bottom, 3 both.
     pub fields: u8,
     pub long_term: bool,
@@ -36,8 +46,7 @@ pub(super) struct Current {
 /// A place in a list: a frame or field of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Place {
-    pub job: Option<u64>,
-    pub copy_of: Option<u64>,
+    pub whose: Whose,
     pub fields: u8,
     long_term: bool,
     /// `PicNum` or `LongTermPicNum`.
@@ -65,8 +74,7 @@ impl Current {
     fn place(&self, entry: &Entry, fields: u8) -> Place {
         let number = self.wrapped(entry);
         Place {
-            job: entry.job,
-            copy_of: entry.copy_of,
+            whose: entry.whose,
             fields,
             long_term: entry.long_term,
             pic_num: if self.is_field() {

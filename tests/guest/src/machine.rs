@@ -24,6 +24,10 @@ pub fn load(module: &Path) -> Result<()> {
         std::fs::File::open(module).map_err(|error| format!("{}: {error}", module.display()))?;
     match rustix::system::finit_module(&file, c"", 0) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(Errno::NOENT) => {
+            let what = "the modules that it uses are not loaded (kinora-load does that)";
+            Err(format!("{}: load: {what}", module.display()).into())
+        }
         Err(error) => Err(format!("{}: load: {error}", module.display()).into()),
     }
 }
@@ -132,13 +136,14 @@ impl Daemon {
 
     /// The processes that it started and that are still there.
     pub fn workers(&self) -> Vec<Pid> {
-        let pid = self.child.id();
-        let path = format!("/proc/{pid}/task/{pid}/children");
-        let children = std::fs::read_to_string(path).unwrap_or_default();
-        let numbers = children
-            .split_whitespace()
-            .filter_map(|one| one.parse().ok());
-        numbers.filter_map(Pid::from_raw).collect()
+        let parent = self.child.id();
+        let entries = std::fs::read_dir("/proc").into_iter().flatten();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let numbers = names.filter_map(|name| name.parse().ok());
+        numbers
+            .filter(|number| is_child(*number, parent))
+            .filter_map(Pid::from_raw)
+            .collect()
     }
 
     /// Kills all of it and waits for the end; returns what it said on stdout.
@@ -184,6 +189,16 @@ pub fn video_node() -> Option<PathBuf> {
         let is_ours = name.starts_with("kinora");
         is_ours.then(|| Path::new("/dev").join(device.file_name()))
     })
+}
+
+/// Whether a process lives, is no zombie, and has this parent.
+fn is_child(process: i32, parent: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // State and parent follow the name, which is in brackets and may hold anything.
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let mut fields = fields.split_whitespace();
+    let is_zombie = fields.next() == Some("Z");
+    !is_zombie && fields.next().and_then(|field| field.parse().ok()) == Some(parent)
 }
 
 /// Processes and threads that wait without being able to be woken, each with where it waits.

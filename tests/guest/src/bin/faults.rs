@@ -4,7 +4,7 @@
 //! and how these must end. Whatever happens, each ends within a second; stopping and closing take no
 //! time; nobody is left hanging; a new daemon serves new streams; the module can be unloaded; and
 //! the kernel has nothing to say about it. Needs `--module`, the file of the module, which is loaded
-//! anew for each scenario. With `--daemon` (the real one) and `--clip` (a stream that the client
+//! anew for each scenario, those that it uses being loaded already. With `--daemon` (the real one) and `--clip` (a stream that the client
 //! reads) the rows of the real daemon run too.
 
 use guest_tests::arguments::Arguments;

@@ -7,8 +7,9 @@
 //! starts it again all the time; without, whatever daemon runs is used.
 //!
 //! Held true: no call takes longer than `--limit` seconds; each access unit and each poll for one
-//! ends; nothing honest gets EFAULT; no call returns an error that user space does not know. The
-//! kernel's own checks (lockdep, KASAN) belong to whoever reads its log.
+//! ends within `--patience` milliseconds; nothing honest gets EFAULT; no call returns an error that
+//! user space does not know. The kernel's own checks (lockdep, KASAN) belong to whoever reads its
+//! log.
 
 use guest_tests::arguments::Arguments;
 use guest_tests::hostile::{self, Address, Arena, HostileControl};
@@ -40,6 +41,7 @@ use zerocopy::{FromZeros, IntoBytes};
 const OPTIONS: &[(&str, &str)] = &[
     ("daemon", ""),
     ("limit", "5"),
+    ("patience", "1500"),
     ("seconds", "10"),
     ("seed", "0"),
     ("threads", "4"),
@@ -49,9 +51,6 @@ const OPTIONS: &[(&str, &str)] = &[
 const NODES: usize = 4;
 /// Most shared requests and dma-bufs.
 const SHARED: usize = 24;
-/// What an access unit may take: the module's own limit, once for each that is ahead of it.
-const PATIENCE: Duration = Duration::from_millis(1500);
-
 fn main() -> ExitCode {
     report(stress())
 }
@@ -70,7 +69,10 @@ fn stress() -> Result<ExitCode> {
     let mode: String = arguments.get("daemon")?;
     let daemon = Daemon::new(mode);
     daemon.start()?;
-    let shared = Arc::new(Shared::new(threads)?);
+    let shared = Arc::new(Shared::new(
+        threads,
+        Duration::from_millis(arguments.get("patience")?),
+    )?);
     let until = Instant::now() + seconds;
     let workers: Vec<_> = (0..threads)
         .map(|number| {
@@ -206,10 +208,12 @@ struct Shared {
     access_units: AtomicU64,
     pictures: AtomicU64,
     stop: AtomicBool,
+    /// What an access unit may take once it is its turn: more than the module waits.
+    patience: Duration,
 }
 
 impl Shared {
-    fn new(threads: usize) -> Result<Shared> {
+    fn new(threads: usize, patience: Duration) -> Result<Shared> {
         let kernel: Arc<dyn Kernel> = Arc::new(Linux);
         let found = v4l2::find::decoders(&kernel, Path::new("/"));
         let node = found.iter().find(|node| node.driver == "kinora_dec");
@@ -228,6 +232,7 @@ impl Shared {
             access_units: AtomicU64::new(0),
             pictures: AtomicU64::new(0),
             stop: AtomicBool::new(false),
+            patience,
         })
     }
 
@@ -1242,7 +1247,7 @@ impl Own {
         if !self.session.is_busy() {
             return Ok(());
         }
-        let patience = PATIENCE * self.in_flight.max(1) as u32;
+        let patience = actor.shared.patience * self.in_flight.max(1) as u32;
         match self.session.wait(patience)? {
             Some(Done::Input { .. }) => self.in_flight -= 1,
             Some(Done::Picture { picture, .. }) => {

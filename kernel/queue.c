@@ -456,7 +456,6 @@ static int kdec_compose(struct kdec_context *ctx)
 		return -EINVAL;
 	if (vb2_plane_size(cap, 0) < pix->plane_fmt[0].sizeimage)
 		return -EINVAL;
-	vb2_set_plane_payload(cap, 0, pix->plane_fmt[0].sizeimage);
 
 	message = kdec_message_get(ctx, sizeof(*header) +
 				   kdec_controls_size(ctx) + end - begin);
@@ -500,7 +499,11 @@ static void kdec_copy_metadata(struct kdec_context *ctx)
 	const u32 mask = V4L2_BUF_FLAG_TIMECODE | V4L2_BUF_FLAG_TSTAMP_SRC_MASK;
 	struct vb2_v4l2_buffer *out = &ctx->job.out->vbuf;
 	struct vb2_v4l2_buffer *cap = &ctx->job.cap->vbuf;
+	u32 size = ctx->cap_format.plane_fmt[0].sizeimage;
 
+	/* The format may have changed since the buffer was queued. */
+	vb2_set_plane_payload(&cap->vb2_buf, 0,
+			      min_t(u32, size, vb2_plane_size(&cap->vb2_buf, 0)));
 	out->sequence = ctx->out_sequence++;
 	if (!ctx->job.continues)
 		cap->sequence = ctx->cap_sequence++;

@@ -60,7 +60,9 @@ mod stream;
 #[cfg(feature = "full")]
 mod thumbnail;
 
-pub use access_unit::{AccessUnitDecoder, AccessUnitLimits, Decoded, Picture, StatelessCodec};
+pub use access_unit::{
+    AccessUnitDecoder, AccessUnitLimits, Decoded, Picture, Rows, StatelessCodec,
+};
 #[cfg(feature = "full")]
 pub use audio::{AudioEncoder, AudioEncoderOptions};
 #[cfg(feature = "full")]

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::Once;
 
-use ffmpeg_sys_the_third::AV_LOG_ERROR;
+use ffmpeg_sys_the_third::{AV_LOG_ERROR, AV_LOG_INFO};
 
 /// More lines than this say nothing more; damaged files log one per packet.
 const KEPT_LINES: usize = 4;
@@ -39,6 +39,18 @@ mod variadic {
             print_prefix: *mut c_int,
         ) -> c_int;
     }
+}
+
+/// Whether a message says that samples were guessed: missing macroblocks are no error to libavcodec.
+///
+/// # Safety
+/// `format` must be null or a zero-ended string.
+unsafe fn tells_of_concealment(format: *const c_char) -> bool {
+    // SAFETY: as the caller vouches.
+    !format.is_null()
+        && unsafe { CStr::from_ptr(format) }
+            .to_bytes()
+            .starts_with(b"concealing ")
 }
 
 /// Takes over libav's log for the whole process; every entry into libav goes through here first.
@@ -84,7 +96,8 @@ unsafe extern "C" fn keep(
     format: *const c_char,
     arguments: *mut c_void,
 ) {
-    if level > AV_LOG_ERROR {
+    // SAFETY: libav's formats are zero-ended strings.
+    if level > AV_LOG_ERROR && (level > AV_LOG_INFO || !unsafe { tells_of_concealment(format) }) {
         return;
     }
     let mut line: [c_char; 512] = [0; 512];

@@ -53,8 +53,8 @@ pub struct Options {
 pub struct Shown<'a> {
     /// The unit of the stream that it was decoded from.
     pub unit: usize,
-    /// Samples and rows that are seen.
-    pub size: (u32, u32),
+    /// What is seen of it: left, top, width and height.
+    pub visible: [u32; 4],
     /// The layout of the bytes.
     pub format: Format,
     /// NV12; none when it could not be decoded.
@@ -67,16 +67,17 @@ impl Shown<'_> {
         let Some(bytes) = self.bytes else {
             return false;
         };
-        let (width, height) = (self.size.0 as usize, self.size.1 as usize);
+        let [left, top, width, height] = self.visible.map(|side| side as usize);
         let stride = self.format.stride as usize;
         let (luma, chroma) = bytes.split_at(stride * self.format.height as usize);
-        for line in luma.chunks(stride).take(height) {
-            out.extend_from_slice(&line[..width]);
+        for line in luma.chunks(stride).skip(top).take(height) {
+            out.extend_from_slice(&line[left..left + width]);
         }
+        // Crops of 4:2:0 begin at even places.
         let (columns, rows) = (width.div_ceil(2), height.div_ceil(2));
         for plane in 0..2 {
-            for line in chroma.chunks(stride).take(rows) {
-                let pairs = line[..columns * 2].chunks_exact(2);
+            for line in chroma.chunks(stride).skip(top / 2).take(rows) {
+                let pairs = line[left..left + columns * 2].chunks_exact(2);
                 out.extend(pairs.map(|pair| pair[plane]));
             }
         }
@@ -88,7 +89,7 @@ impl Shown<'_> {
 #[derive(Debug)]
 struct Pending {
     unit: usize,
-    size: (u32, u32),
+    visible: [u32; 4],
     picture: Option<Picture>,
     has_error: bool,
 }
@@ -105,6 +106,8 @@ pub struct Decoder {
     pending: HashMap<Timestamp, Pending>,
     shown: VecDeque<Timestamp>,
     later: Option<Timestamp>,
+    /// What waits for its turn, by the order count.
+    ordered: Vec<(i32, Timestamp)>,
     held: Option<Timestamp>,
     in_flight: usize,
     submitted: HashMap<Timestamp, Instant>,
@@ -170,6 +173,7 @@ impl Decoder {
             pending: HashMap::new(),
             shown: VecDeque::new(),
             later: None,
+            ordered: Vec::new(),
             held: None,
             in_flight: 0,
             submitted: HashMap::new(),
@@ -210,6 +214,7 @@ impl Decoder {
 
     fn finish(&mut self, show: &mut dyn FnMut(&Shown<'_>) -> Result<()>) -> Result<()> {
         self.shown.extend(self.later.take());
+        self.show_ordered(0);
         self.release_held()?;
         while self.in_flight > 0 || self.session.is_busy() {
             self.wait()?;
@@ -234,6 +239,7 @@ impl Decoder {
         let done = self.pending.drain().filter_map(|(_, one)| one.picture);
         self.free.extend(done);
         self.shown.clear();
+        self.ordered.clear();
         self.submitted.clear();
         (self.later, self.held, self.in_flight) = (None, None, 0);
         Ok(())
@@ -265,7 +271,7 @@ impl Decoder {
                 format!("unit {unit} has {length} bytes, room is for {}", room.len()).into(),
             );
         }
-        room[..length].copy_from_slice(frame.data);
+        room[..length].copy_from_slice(&frame.data);
         let hold = frame.part == Part::FirstField && self.options.fields == Fields::Hold;
         self.submitted.insert(frame.timestamp, Instant::now());
         self.session.submit(Submission {
@@ -326,7 +332,7 @@ impl Decoder {
         if frame.part != Part::SecondField {
             let pending = Pending {
                 unit,
-                size: frame.size,
+                visible: frame.visible,
                 picture: None,
                 has_error: false,
             };
@@ -334,8 +340,31 @@ impl Decoder {
             match frame.show {
                 Show::Now => self.shown.push_back(timestamp),
                 Show::Later => self.shown.extend(self.later.replace(timestamp)),
+                Show::Ordered {
+                    order,
+                    restarts,
+                    delay,
+                } => {
+                    if restarts {
+                        self.show_ordered(0);
+                    }
+                    self.ordered.push((order, timestamp));
+                    self.show_ordered(delay);
+                }
                 Show::Never => {}
             }
+        }
+    }
+
+    /// Of those that wait for their turn, shows the first until no more than `left` are left.
+    fn show_ordered(&mut self, left: usize) {
+        while self.ordered.len() > left {
+            let orders = self.ordered.iter().enumerate();
+            let Some((first, _)) = orders.min_by_key(|(_, (order, _))| *order) else {
+                return;
+            };
+            let (_, timestamp) = self.ordered.remove(first);
+            self.shown.push_back(timestamp);
         }
     }
 
@@ -423,7 +452,7 @@ impl Decoder {
             let bytes = picture.bytes().filter(|_| !pending.has_error);
             show(&Shown {
                 unit: pending.unit,
-                size: pending.size,
+                visible: pending.visible,
                 format: picture.format(),
                 bytes,
             })?;
@@ -434,7 +463,7 @@ impl Decoder {
 
     /// Frees the pictures that nothing needs any longer.
     fn retire(&mut self, references: &[Timestamp]) -> Result<()> {
-        let (shown, later) = (&self.shown, self.later);
+        let (shown, later, ordered) = (&self.shown, self.later, &self.ordered);
         let format = self.session.raw();
         let over: Vec<Timestamp> = self
             .pending
@@ -444,6 +473,7 @@ impl Decoder {
                     && !references.contains(timestamp)
                     && !shown.contains(timestamp)
                     && later != Some(**timestamp)
+                    && !ordered.iter().any(|(_, one)| one == *timestamp)
             })
             .map(|(timestamp, _)| *timestamp)
             .collect();
@@ -480,7 +510,7 @@ mod tests {
         ];
         let mut shown = Shown {
             unit: 0,
-            size: (3, 3),
+            visible: [0, 0, 3, 3],
             format: Format {
                 fourcc: V4L2_PIX_FMT_NV12,
                 width: 4,
@@ -494,6 +524,10 @@ mod tests {
         assert!(shown.planes(&mut planes));
         let expected = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 20, 21, 22, 23];
         assert_eq!(planes, expected);
+        shown.visible = [2, 2, 1, 1];
+        planes.clear();
+        assert!(shown.planes(&mut planes));
+        assert_eq!(planes, [9, 13, 23]);
         shown.bytes = None;
         assert!(!shown.planes(&mut planes));
     }

@@ -1,14 +1,17 @@
 //! Coded streams as a stateless client needs them: frame by frame, each with its controls.
 //!
-//! IVF files for VP8 and VP9, elementary streams for MPEG-2; the codecs' files turn what the room
+//! IVF files for VP8 and VP9, elementary streams for MPEG-2 and H.264; the codecs' files turn what
+//! the room
 //! `bitstream` parsed into the kernel's structs. Names of pictures are timestamps that are never
 //! used twice, so a picture from before a seek is not taken for one from behind it.
 
+mod h264;
 mod mpeg2;
 mod vp8;
 mod vp9;
 
 use crate::Result;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 use v4l2::device::{Control, Value};
@@ -22,6 +25,15 @@ pub enum Show {
     Now,
     /// When the next one that waits like this is there, or at the end: the order of MPEG-2.
     Later,
+    /// By its order count, once enough are there: the order of H.264.
+    Ordered {
+        /// The place among those that wait.
+        order: i32,
+        /// All that wait are shown before this one, whatever their place.
+        restarts: bool,
+        /// How many may wait.
+        delay: usize,
+    },
     /// Not by itself; another frame may show it.
     Never,
 }
@@ -41,13 +53,15 @@ pub enum Part {
 #[derive(Debug)]
 pub struct Frame<'a> {
     /// The bytes for the OUTPUT buffer.
-    pub data: &'a [u8],
+    pub data: Cow<'a, [u8]>,
     /// Identifiers and values of the controls that go with it.
     pub controls: Vec<(u32, Vec<u8>)>,
     /// What names it.
     pub timestamp: Timestamp,
-    /// Luma samples and rows that are seen.
+    /// Coded luma samples and rows.
     pub size: (u32, u32),
+    /// What of them is seen: left, top, width and height.
+    pub visible: [u32; 4],
     /// Whether nothing before it is needed.
     pub is_key: bool,
     /// When it is shown.
@@ -102,7 +116,7 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Reads a file: IVF with VP8 or VP9, or an MPEG-2 elementary stream.
+    /// Reads a file: IVF with VP8 or VP9, or an elementary stream of MPEG-2 or H.264.
     ///
     /// # Errors
     /// It is neither of them, or cut in the middle.
@@ -121,11 +135,15 @@ impl Stream {
                 }
                 other => return Err(format!("IVF with {other:?}").into()),
             },
-            Some([0, 0, 1, ..]) => {
+            Some([0, 0, 1, mpeg2::SEQUENCE, ..]) => {
                 let units = mpeg2::pictures(&bytes);
                 (Box::new(mpeg2::Mpeg2::default()), mpeg2::CODED, units)
             }
-            _ => return Err("neither IVF nor an MPEG-2 elementary stream".into()),
+            Some([0, 0, 1, ..] | [0, 0, 0, 1, ..]) => {
+                let units = h264::pictures(&bytes)?;
+                (Box::new(h264::H264::default()), h264::CODED, units)
+            }
+            _ => return Err("neither IVF nor an elementary stream".into()),
         };
         if units.is_empty() {
             return Err("there is nothing in it".into());

@@ -1,6 +1,6 @@
 //! A small stateless client that is nobody else's: it shares no code with GStreamer and FFmpeg.
 //!
-//! Decodes IVF files with VP8 or VP9 and MPEG-2 elementary streams, each file in a session and a
+//! Decodes IVF files with VP8 or VP9 and elementary streams of MPEG-2 or H.264, each file in a session and a
 //! thread of its own, and prints a line for each: frames, errors, the MD5 of all frames as planar
 //! 4:2:0, and how long frames took. `--seeks` goes to other places afterwards and holds each frame
 //! there against the same frame of the first pass. `--raw` writes the frames of a single file.

@@ -12,6 +12,9 @@ use v4l2::uapi::videodev2::V4L2_PIX_FMT_MPEG2_SLICE;
 /// The stream's `V4L2_PIX_FMT_*`.
 pub const CODED: u32 = V4L2_PIX_FMT_MPEG2_SLICE;
 
+/// The start code that a stream begins with.
+pub const SEQUENCE: u8 = mpeg2::start_code::SEQUENCE_HEADER;
+
 /// The coded pictures, each with the headers ahead of it.
 pub fn pictures(stream: &[u8]) -> Vec<Range<usize>> {
     let pictures = mpeg2::pictures(stream);
@@ -65,8 +68,10 @@ impl Codec for Mpeg2 {
         if !is_b && !is_intra && !has_forward {
             return Err("a predicted picture before the first intra picture".into());
         }
+        let headers = &coded.sequence;
+        let size = (headers.horizontal_size.into(), headers.vertical_size.into());
         let frame = Frame {
-            data: coded.slices,
+            data: coded.slices.into(),
             controls: vec![
                 control(
                     V4L2_CID_STATELESS_MPEG2_SEQUENCE,
@@ -79,10 +84,8 @@ impl Codec for Mpeg2 {
                 ),
             ],
             timestamp: name,
-            size: (
-                coded.sequence.horizontal_size.into(),
-                coded.sequence.vertical_size.into(),
-            ),
+            size,
+            visible: [0, 0, size.0, size.1],
             is_key: is_intra,
             show: if is_b { Show::Now } else { Show::Later },
             part,
@@ -107,7 +110,7 @@ impl Codec for Mpeg2 {
 
     fn is_entry(&self, unit: &[u8]) -> bool {
         // A sequence header ahead of a picture: all that it needs is there again.
-        unit.starts_with(&[0, 0, 1, mpeg2::start_code::SEQUENCE_HEADER])
+        unit.starts_with(&[0, 0, 1, SEQUENCE])
     }
 
     fn reset(&mut self) {

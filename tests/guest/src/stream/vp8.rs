@@ -21,11 +21,13 @@ impl Codec for Vp8 {
         let header = self.state.parse(unit)?;
         let frame = &header.frame;
         let is_shown = frame.flags & FRAME_SHOW_FRAME != 0;
+        let size = (frame.width.into(), frame.height.into());
         let step = Frame {
-            data: unit,
+            data: unit.into(),
             controls: vec![control(V4L2_CID_STATELESS_VP8_FRAME, &uapi(frame))],
             timestamp: fresh,
-            size: (frame.width.into(), frame.height.into()),
+            size,
+            visible: [0, 0, size.0, size.1],
             is_key: frame.is_key_frame(),
             show: if is_shown { Show::Now } else { Show::Never },
             part: Part::Frame,

@@ -40,8 +40,12 @@ impl Codec for Vp9 {
         };
         let frame = &coded.frame;
         let is_shown = frame.flags & FRAME_SHOW_FRAME != 0;
+        let size = (
+            u32::from(frame.frame_width_minus_1) + 1,
+            u32::from(frame.frame_height_minus_1) + 1,
+        );
         let step = Frame {
-            data: unit,
+            data: unit.into(),
             controls: vec![
                 control(V4L2_CID_STATELESS_VP9_FRAME, &uapi(frame)),
                 control(
@@ -50,10 +54,8 @@ impl Codec for Vp9 {
                 ),
             ],
             timestamp: fresh,
-            size: (
-                u32::from(frame.frame_width_minus_1) + 1,
-                u32::from(frame.frame_height_minus_1) + 1,
-            ),
+            size,
+            visible: [0, 0, size.0, size.1],
             is_key: frame.flags & FRAME_KEY_FRAME != 0,
             show: if is_shown { Show::Now } else { Show::Never },
             part: Part::Frame,

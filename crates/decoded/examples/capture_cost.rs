@@ -42,6 +42,8 @@ fn main() -> Answer<()> {
     Ok(())
 }
 
+type Way = fn(&Clip, &mut Buffers) -> Answer<()>;
+
 type Buffers = (Nv12, Vec<Capture>);
 
 struct Clip {
@@ -69,7 +71,7 @@ fn measure(path: &Path) -> Answer<()> {
         packets,
         codec,
     };
-    let ways: [(&str, fn(&Clip, &mut Buffers) -> Answer<()>); 4] = [
+    let ways: [(&str, Way); 4] = [
         ("libavcodec", |clip, _| plain(clip)),
         ("by unit", |clip, buffers| {
             by_unit(clip, buffers, Copy::None)

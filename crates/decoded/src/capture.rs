@@ -409,3 +409,36 @@ mod store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::store;
+
+    /// Both ways to store, at every offset from a vector's beginning, and whatever is left over.
+    #[test]
+    fn stores_write_what_they_are_given_and_no_more() {
+        let samples = |seed: usize| move |index: usize| (index * 7 + seed) as u8;
+        for length in (0..70).chain([127, 128, 129, 960]) {
+            let u: Vec<u8> = (0..length).map(samples(1)).collect();
+            let v: Vec<u8> = (0..length).map(samples(101)).collect();
+            let pairs: Vec<u8> = u.iter().zip(&v).flat_map(|(u, v)| [*u, *v]).collect();
+            for offset in 0..17 {
+                let mut out = vec![0xee; offset + 2 * length + 16];
+                // SAFETY: the vector holds twice the length behind the offset.
+                unsafe { store::pairs(out.as_mut_ptr().add(offset), &u, &v) };
+                store::complete();
+                assert_eq!(out[offset..offset + 2 * length], pairs[..]);
+                assert!(out[..offset].iter().all(|byte| *byte == 0xee));
+                assert_eq!(out[offset + 2 * length..], [0xee; 16]);
+
+                let mut out = vec![0xee; offset + length + 16];
+                // SAFETY: the vector holds the length behind the offset.
+                unsafe { store::row(out.as_mut_ptr().add(offset), &u) };
+                store::complete();
+                assert_eq!(out[offset..offset + length], u[..]);
+                assert!(out[..offset].iter().all(|byte| *byte == 0xee));
+                assert_eq!(out[offset + length..], [0xee; 16]);
+            }
+        }
+    }
+}

@@ -15,7 +15,7 @@ use anyhow::{Context, Result, ensure};
 use super::say;
 
 /// An entry of an older recipe that nothing has used for so long is removed when a new one is made.
-const KEPT_UNUSED: Duration = Duration::from_secs(7 * 24 * 3600);
+const KEPT_UNUSED: Duration = Duration::from_secs(3 * 24 * 3600);
 
 /// What an entry is made from, as a number: FNV-1a, so that it is the same with every toolchain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -53,7 +53,7 @@ impl Archive {
 
     /// What a finished root was made from.
     pub fn of_root(root: &Root) -> Result<Self> {
-        let mut ask = root.command("/", &[]);
+        let mut ask = root.command("/", &[])?;
         let targets = output(ask.arg("apt-get").args(INDEX_TARGETS).arg(UNFETCHED))?;
         Self::of_targets(&targets).context("the root's apt names no Debian archive")
     }

@@ -182,7 +182,7 @@ impl Guest {
             folders.push((folder, "/kinora/rust"));
             path.insert_str(0, "/kinora/rust/bin:");
         }
-        let mut command = root.command("/kinora/src", &folders);
+        let mut command = root.command("/kinora/src", &folders)?;
         command
             .arg(format!("PATH={path}"))
             .args([
@@ -278,7 +278,7 @@ impl Guest {
             folders.push((tree, place));
         }
         Ok((
-            root.command("/kinora/module", &folders),
+            root.command("/kinora/module", &folders)?,
             development.arguments,
         ))
     }

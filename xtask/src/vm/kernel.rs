@@ -15,7 +15,7 @@ use super::bzimage;
 use super::cache::{self, Cache, Key};
 use super::debian::{Apt, Archive, SUITE};
 use super::root::Root;
-use super::{die_with_parent, run, say};
+use super::{run, say};
 
 /// To be raised when a kernel comes out different from the same texts.
 const RECIPE: &str = "1";
@@ -241,7 +241,7 @@ impl<'a> Workshop<'a> {
         Ok(Self { root, folder, apt })
     }
 
-    fn in_root(&self, out: &Path) -> Command {
+    fn in_root(&self, out: &Path) -> Result<Command> {
         self.root.command(
             "/kinora/work",
             &[(&self.folder, "/kinora/work"), (out, "/kinora/out")],
@@ -256,7 +256,7 @@ impl<'a> Workshop<'a> {
         fs::write(objects.join("fragment"), fragments.concat())?;
         fs::write(self.folder.join("build-uml.sh"), BUILD_UML)?;
         run(self
-            .in_root(to)
+            .in_root(to)?
             .args([
                 "bash",
                 "build-uml.sh",
@@ -276,7 +276,7 @@ impl<'a> Workshop<'a> {
              rm -r source-deb";
         let mut command = self
             .root
-            .command("/kinora/work", &[(&self.folder, "/kinora/work")]);
+            .command("/kinora/work", &[(&self.folder, "/kinora/work")])?;
         run(command.args(["bash", "-c", unpack]))
     }
 
@@ -291,7 +291,7 @@ impl<'a> Workshop<'a> {
         fs::write(self.folder.join("unpack-stock.sh"), UNPACK_STOCK)?;
         fs::write(self.folder.join("initramfs.sh"), INITRAMFS)?;
         run(self
-            .in_root(to)
+            .in_root(to)?
             .args(["bash", "unpack-stock.sh", "/kinora/out"])
             .arg(release))?;
         self.unpack_image(to)
@@ -328,15 +328,11 @@ impl<'a> Workshop<'a> {
             .with_context(|| format!("find the kernel in {}", file.display()))?;
         let packed = self.folder.join("vmlinux.packed");
         fs::write(&packed, payload.bytes)?;
-        let mut unpack = self.root.command(
-            "/kinora/work",
-            &[(&self.folder, "/kinora/work"), (to, "/kinora/out")],
-        );
+        let mut unpack = self.in_root(to)?;
         let script = format!(
             "{} </kinora/work/vmlinux.packed >/kinora/out/vmlinux",
             payload.unpack
         );
-        die_with_parent(&mut unpack);
         run(unpack.args(["bash", "-c", &script]))?;
         fs::remove_file(file)?;
         Ok(())

@@ -12,7 +12,7 @@
 //! [`machine::Machine`]; this file also is the command. What guests see is told in docs/ref/vm.md.
 
 mod bzimage;
-mod cache;
+pub mod cache;
 mod check;
 mod debian;
 mod decode;
@@ -38,7 +38,6 @@ use tempfile::TempDir;
 
 use cache::{Cache, Lock};
 use guest::{Guest, MODULE};
-use host::Way;
 use kernel::{Built, KERNELS, Kernel};
 use machine::{End, Machine, Memory};
 use root::Root;
@@ -362,9 +361,8 @@ impl Bench {
         let checkout = checkout();
         let cache = Cache::of_user()?;
         let toolchain = Toolchain::of_host(checkout)?;
-        let way = Way::find()?;
-        let (root, built) = Self::found(&cache, way, &toolchain, kernels)
-            .map_or_else(|| Self::made(&cache, way, &toolchain, kernels), Ok)?;
+        let (root, built) = Self::found(&cache, &toolchain, kernels)
+            .map_or_else(|| Self::made(&cache, &toolchain, kernels), Ok)?;
         let guest = Guest::new(&cache, checkout)?;
         if update_guest {
             let lock = guest.lock()?;
@@ -383,11 +381,10 @@ impl Bench {
 
     fn found(
         cache: &Cache,
-        way: Way,
         toolchain: &Toolchain,
         kernels: &[&'static Kernel],
     ) -> Option<(Root, Vec<Built>)> {
-        let root = Root::find(cache, way, toolchain)?;
+        let root = Root::find(cache, toolchain)?;
         let built = kernels.iter().map(|kernel| kernel.built(cache));
         let built = built.collect::<Option<_>>()?;
         Some((root, built))
@@ -395,14 +392,13 @@ impl Bench {
 
     fn made(
         cache: &Cache,
-        way: Way,
         toolchain: &Toolchain,
         kernels: &[&'static Kernel],
     ) -> Result<(Root, Vec<Built>)> {
         host::check()?;
-        let root = match Root::find(cache, way, toolchain) {
+        let root = match Root::find(cache, toolchain) {
             Some(root) => root,
-            None => Root::make(cache, way, toolchain)?,
+            None => Root::make(cache, toolchain)?,
         };
         let built = kernels
             .iter()

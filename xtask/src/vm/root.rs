@@ -26,11 +26,13 @@ const PACKAGES: &[&str] = &[
     // Clients.
     "ffmpeg", "gstreamer1.0-libav", "gstreamer1.0-plugins-bad", "gstreamer1.0-plugins-base", "gstreamer1.0-plugins-good",
     "gstreamer1.0-tools", "mpv", "v4l-utils", "vainfo",
+    // For a client of GStreamer that seeks.
+    "gir1.2-gstreamer-1.0", "python3-gi",
     // For our programs.
     "clang", "gcc", "libavcodec-dev", "libavfilter-dev", "libavformat-dev", "libavutil-dev", "libc6-dev",
     "libclang1", "libdrm-dev", "libswresample-dev", "libswscale-dev", "libva-dev", "make", "pkg-config",
     // For kernels and their modules.
-    "bc", "bison", "cpio", "flex", "libelf-dev", "sparse", "xz-utils", "zstd",
+    "bc", "bison", "cpio", "flex", "libelf-dev", "pahole", "sparse", "xz-utils", "zstd",
 ];
 
 /// Hundreds of megabytes that nothing here reads.
@@ -51,7 +53,6 @@ const FINISH: &str = include_str!("../../vm/finish-root.sh");
 /// The folder.
 pub struct Root {
     path: PathBuf,
-    way: Way,
 }
 
 impl Root {
@@ -60,22 +61,22 @@ impl Root {
     }
 
     /// The root, if it has been made.
-    pub fn find(cache: &Cache, way: Way, toolchain: &Toolchain) -> Option<Self> {
+    pub fn find(cache: &Cache, toolchain: &Toolchain) -> Option<Self> {
         let edition = fs::read_to_string(edition_file(cache).ok()?).ok()?;
         let recipe = recipe(toolchain);
         let path = cache.find("root", recipe.with(edition))?;
-        Some(Self { path, way })
+        Some(Self { path })
     }
 
-    pub fn make(cache: &Cache, way: Way, toolchain: &Toolchain) -> Result<Self> {
+    pub fn make(cache: &Cache, toolchain: &Toolchain) -> Result<Self> {
+        let way = Way::find()?;
         let lock = cache.lock("root")?;
         // Another process may have made it meanwhile.
-        if let Some(root) = Self::find(cache, way, toolchain) {
+        if let Some(root) = Self::find(cache, toolchain) {
             return Ok(root);
         }
         let (edition, recipe) = (today()?, recipe(toolchain));
         let key = recipe.with(&edition);
-        let root = |path| Self { path, way };
         let path = match cache.find("root", key) {
             Some(path) => path,
             None => cache.make(&lock, "root", key, |to| {
@@ -84,21 +85,23 @@ impl Root {
                 bootstrap(to, &work, way, toolchain)?;
                 fs::write(work.join("boot.sh"), BOOT)?;
                 fs::write(work.join("finish.sh"), FINISH)?;
-                let unfinished = root(to.to_owned());
+                let unfinished = Self {
+                    path: to.to_owned(),
+                };
                 run(unfinished
-                    .command("/", &[(&work, "/kinora/work")])
+                    .command("/", &[(&work, "/kinora/work")])?
                     .args(["bash", "/kinora/work/finish.sh"]))?;
                 super::cache::remove(&work)
             })?,
         };
         fs::write(edition_file(cache)?, edition)?;
-        Ok(root(path))
+        Ok(Self { path })
     }
 
     /// A command inside the root, to be completed with variables, the program and its arguments. It
     /// runs in the folder `place`; folders of the host are seen at the places named.
-    pub fn command(&self, place: &str, folders: &[(&Path, &str)]) -> Command {
-        let mut command = self.way.unshare();
+    pub fn command(&self, place: &str, folders: &[(&Path, &str)]) -> Result<Command> {
+        let mut command = Way::find()?.unshare();
         command
             .args(["bash", "-c", ENTER, "enter.sh"])
             .arg(&self.path)
@@ -108,7 +111,7 @@ impl Root {
         }
         command.arg("--");
         die_with_parent(&mut command);
-        command
+        Ok(command)
     }
 }
 

@@ -448,8 +448,8 @@ struct Allocator {
 #[derive(Default)]
 struct AllocatorState {
     unit: u64,
-    /// Whether libavcodec allocated anything for this unit.
-    allocated: bool,
+    /// How many pictures libavcodec allocated for this unit.
+    allocated: u32,
     /// Whether the pool had nothing left for it.
     exhausted: bool,
     /// The unit's own picture.
@@ -569,7 +569,7 @@ impl Allocator {
         }
         frame.extended_data = frame.data.as_mut_ptr();
         let mut state = self.lock();
-        if self.target == Target::Last || !state.allocated {
+        if self.target == Target::Last || state.allocated == 0 {
             // SAFETY: the frame's own reference, live.
             let buffer = unsafe { Buffer::referring(buffer) }.ok_or(out_of_memory)?;
             state.target = Some(Allocated {
@@ -580,7 +580,7 @@ impl Allocator {
                 whole: true,
             });
         }
-        state.allocated = true;
+        state.allocated += 1;
         Ok(())
     }
 }
@@ -624,7 +624,7 @@ unsafe extern "C" fn draw(
         state.drawn.rows(structure, first, count, height);
         state.drawn.elsewhere |= first > 0 && offsets[0] == 0;
         // Half of the rows of a first field are still to come.
-        let complete = !state.drawn.is_field() || state.drawn.second || !state.allocated;
+        let complete = !state.drawn.is_field() || state.drawn.second || state.allocated == 0;
         state.ready.filter(|_| complete)
     };
     let Some(Ready(mut ready)) = ready else {
@@ -748,6 +748,11 @@ pub struct Decoded<'a> {
     pub picture: Option<Picture<'a>>,
     /// What libavcodec complained of, if it did: then some samples are guessed.
     pub damage: Option<String>,
+    /// Pictures that libavcodec made up, without a complaint, because they were not there: for
+    /// H.264 those that a gap in `frame_num` skips, which is as it should be if the sequence allows
+    /// gaps, else references are missing; for MPEG-2 references of which it may be that none is
+    /// used.
+    pub stand_ins: u32,
 }
 
 /// A decoded picture, as it is until the next unit.
@@ -854,14 +859,16 @@ impl AccessUnitDecoder {
         }
         let outcome = self.consume();
         let height = u32::try_from(self.context.raw().height).unwrap_or(0);
-        let (allocated, drawn) = {
-            let mut state = self.allocator.lock();
-            state.ready = None;
-            (state.target.take(), std::mem::take(&mut state.drawn))
-        };
+        let AllocatorState {
+            target: allocated,
+            allocated: count,
+            drawn,
+            exhausted,
+            ..
+        } = std::mem::take(&mut *self.allocator.lock());
         if let Err(code) = outcome {
             self.target = None;
-            return Err(self.failure(id, code));
+            return Err(self.failure(id, code, exhausted));
         }
         self.target = match (allocated, self.target.take()) {
             (Some(allocated), _) => Some(allocated),
@@ -881,6 +888,7 @@ impl AccessUnitDecoder {
         Ok(Decoded {
             picture: self.target.as_ref().map(Picture),
             damage: (!lines.is_empty()).then(|| lines.join("; ")),
+            stand_ins: count.saturating_sub(1),
         })
     }
 
@@ -913,10 +921,10 @@ impl AccessUnitDecoder {
         if first < 0 { Err(first) } else { Ok(()) }
     }
 
-    fn failure(&self, id: u64, code: c_int) -> Error {
+    fn failure(&self, id: u64, code: c_int, exhausted: bool) -> Error {
         let subject: Arc<str> = format!("{} {id}", self.subject).into();
         let limits = self.allocator.pool.limits;
-        if self.allocator.lock().exhausted {
+        if exhausted {
             let AccessUnitLimits {
                 max_pictures,
                 max_bytes,

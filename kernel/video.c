@@ -355,11 +355,21 @@ static int kdec_reqbufs(struct file *file, void *priv,
 			struct v4l2_requestbuffers *rb)
 {
 	struct kdec_context *ctx = kdec_file_context(file);
+	struct vb2_queue *q = kdec_queue(ctx, rb->type);
 	int ret;
 
 	if (mutex_lock_interruptible(&ctx->lock))
 		return -ERESTARTSYS;
-	ret = vb2_reqbufs(kdec_queue(ctx, rb->type), rb);
+	/*
+	 * vb2 cancels what is queued with its mmap_lock held.  Requests that
+	 * end then take the lock of their controls, under which S_EXT_CTRLS
+	 * reads user memory, and mmap() takes mmap_lock while that is locked.
+	 * So nothing is left to be cancelled there.
+	 */
+	if (!vb2_is_streaming(q) &&
+	    !vb2_verify_memory_type(q, rb->memory, rb->type))
+		vb2_streamoff(q, rb->type);
+	ret = vb2_reqbufs(q, rb);
 	mutex_unlock(&ctx->lock);
 	return ret;
 }

@@ -91,7 +91,8 @@ struct kinora_dec_advertise {
  * @KINORA_DEC_EVENT_OPEN: the session has a job and nobody attached to it;
  *	told again with each job until somebody has
  * @KINORA_DEC_EVENT_HUNG: whoever is attached did not answer in time and was
- *	detached; reads from its descriptor return 0
+ *	detached; reads from its descriptor return 0.  Its mappings stay: a
+ *	process that may still write should be ended before another attaches
  * @KINORA_DEC_EVENT_CLOSE: the stream has ended; reads from the session's
  *	descriptor return 0
  */

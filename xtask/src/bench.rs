@@ -4,9 +4,12 @@
 //! moves both. CPU seconds are the kernel's own account of the finished process tree; memory is the
 //! peak of the summed proportional set size (PSS) of the tree, sampled every 40 ms. Nothing here
 //! judges: the last column holds the goal, the reader compares. It needs the commands ffmpeg,
-//! ffprobe, nginx and wrk.
+//! ffprobe, nginx and wrk; `decode`, whose file is `bench/decode.rs`, needs ffmpeg and what
+//! `cargo xtask vm` needs.
 
 #![allow(clippy::print_stdout, reason = "the table is what the chore is for")]
+
+mod decode;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -24,7 +27,8 @@ use serde::Serialize;
 /// What to measure and on what.
 #[derive(ClapArgs)]
 pub struct Args {
-    /// Only these parts (all when none is named): ladder, copy, probe, store, serve, idle.
+    /// Only these parts (all when none is named): ladder, copy, probe, store, serve, idle,
+    /// decode.
     parts: Vec<String>,
     /// A 1080p source with audio; the H.264 sources are made from it.
     #[arg(long)]
@@ -32,10 +36,18 @@ pub struct Args {
     /// Use only the first SECONDS of the source.
     #[arg(long, default_value_t = 30)]
     seconds: u32,
+    /// How often each side of `decode` runs; the best of its turns counts.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    turns: u32,
     /// Also write the table as JSON to FILE.
     #[arg(long)]
     json: Option<PathBuf>,
 }
+
+/// The first needs a build of its own, the others the command.
+const PARTS: [&str; 7] = [
+    "decode", "probe", "store", "idle", "serve", "ladder", "copy",
+];
 
 /// One line of the table.
 #[derive(Serialize)]
@@ -115,12 +127,6 @@ pub fn run(args: &Args) -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .context("xtask lies in the workspace")?;
-    let built = Command::new("cargo")
-        .args(["build", "--release", "--locked", "-p", "cli"])
-        .current_dir(root)
-        .status()
-        .context("cannot start cargo")?;
-    ensure!(built.success(), "the release build failed");
     let bench = Bench {
         kinora: target_dir(root)?.join("release/kinora"),
         dir: tempfile::tempdir()?,
@@ -140,15 +146,22 @@ pub fn run(args: &Args) -> Result<()> {
     let asked = |part: &str| args.parts.is_empty() || args.parts.iter().any(|p| p == part);
     for part in &args.parts {
         ensure!(
-            ["ladder", "copy", "probe", "store", "serve", "idle"].contains(&part.as_str()),
-            "no part {part}: there are ladder, copy, probe, store, serve and idle"
+            PARTS.contains(&part.as_str()),
+            "no part {part}: there are {}",
+            PARTS.join(", ")
         );
+    }
+    if PARTS[1..].iter().any(|part| asked(part)) {
+        build(root, &["-p", "cli"])?;
     }
     println!(
         "{:<58} {:>10} {:>10} {:>5}  {:>8}  goal",
         "", "kinora", "peer", "", "ratio"
     );
     let mut table = Table::default();
+    if asked("decode") {
+        decode::run(&bench, &source, args.turns, &mut table)?;
+    }
     if asked("probe") {
         bench.probe(&source, &mut table)?;
     }
@@ -205,6 +218,18 @@ pub fn run(args: &Args) -> Result<()> {
         fs::write(path, serde_json::to_vec_pretty(&table.0)?)
             .with_context(|| path.display().to_string())?;
     }
+    Ok(())
+}
+
+/// Builds as the product is built.
+fn build(root: &Path, what: &[&str]) -> Result<()> {
+    let built = Command::new("cargo")
+        .args(["build", "--release", "--locked"])
+        .args(what)
+        .current_dir(root)
+        .status()
+        .context("cannot start cargo")?;
+    ensure!(built.success(), "the release build failed");
     Ok(())
 }
 
@@ -751,10 +776,11 @@ fn children_cpu() -> f64 {
     seconds(usage.ru_utime) + seconds(usage.ru_stime)
 }
 
-fn tree_pss_kb(root: u32) -> u64 {
+/// A process and all that it started and that still run.
+fn tree(root: u32) -> Vec<u32> {
     let mut parents = Vec::new();
     let Ok(entries) = fs::read_dir("/proc") else {
-        return 0;
+        return Vec::new();
     };
     for entry in entries.flatten() {
         let Some(pid) = entry
@@ -786,7 +812,30 @@ fn tree_pss_kb(root: u32) -> u64 {
         );
         at += 1;
     }
-    tree.iter()
+    tree
+}
+
+/// CPU seconds of a process, of all that it started and that still run, and of those that any of them
+/// has waited for.
+fn tree_cpu_s(root: u32) -> f64 {
+    // What /proc counts in, on every machine that Linux runs on today.
+    const TICKS_PER_S: f64 = 100.0;
+    let ticks = |pid: &u32| -> Option<u64> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let fields = stat.rsplit(')').next()?.split_whitespace();
+        // Own user and system time, then those of children.
+        fields
+            .skip(11)
+            .take(4)
+            .map(|field| field.parse::<u64>().ok())
+            .sum()
+    };
+    tree(root).iter().filter_map(ticks).sum::<u64>() as f64 / TICKS_PER_S
+}
+
+fn tree_pss_kb(root: u32) -> u64 {
+    tree(root)
+        .iter()
         .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
         .filter_map(|text| {
             text.lines().find_map(|l| {

@@ -1,0 +1,159 @@
+#!/bin/bash
+# The guest's part of `cargo xtask bench decode`. The clips are $KINORA_MEDIA/CODEC.EXTENSION of
+# $FRAMES frames each; records go to /share. What is found is told on stdout, a line for each thing:
+#
+#   begin NAME, end NAME       between them the host counts the machine's CPU time
+#   value NAME NUMBER          a figure
+#
+# decode.sh record           records each clip's jobs as a client makes them
+# decode.sh pipelines TURNS  GStreamer with our decoder and with libavcodec's, in turns
+# decode.sh steady           system calls of a few frames and of FRAMES
+# decode.sh long TIMES       each clip so many times on end: frame times in milliseconds; page faults so
+#                            far and bytes of memory that is a process's alone, again and again
+set -euo pipefail
+
+: "${FRAMES:?}" "${KINORA_MEDIA:?}"
+codecs=(mpeg2 h264 vp8 vp9)
+# Frames after which a pipeline is in its steady state.
+warm=100
+log=/tmp/daemon.log
+
+clip() { echo "$KINORA_MEDIA/$1".*; }
+
+die() {
+    echo "decode.sh: $*" >&2
+    [[ ! -s $log ]] || tail -n 20 "$log" >&2
+    exit 1
+}
+
+# start_daemon [COMMAND...]: starts it, below COMMAND; $daemon is the process. Returns once it serves.
+start_daemon() {
+    rm -f "$log"
+    mkfifo "$log.pipe"
+    "$@" >"$log.pipe" 2>&1 &
+    daemon=$!
+    exec 4<"$log.pipe"
+    rm "$log.pipe"
+    local line
+    # The first line of its log says that it serves, or why it cannot.
+    IFS= read -r line <&4 || die "the daemon ended"
+    cat <&4 >"$log" &
+    [[ $line == *decoding* ]] || die "the daemon says: $line"
+}
+
+stop_daemon() {
+    kill "$daemon"
+    wait "$daemon" || die "the daemon ended with status $?"
+}
+
+# play CODEC ours|peer FRAMES: a clip through a pipeline until so many frames have come out.
+play() {
+    local file parser element
+    file=$(clip "$1")
+    case $1 in
+    mpeg2) parser=mpegvideoparse element=mpeg2 ;;
+    h264) parser=h264parse element=h264 ;;
+    vp8) parser=ivfparse element=vp8 ;;
+    vp9) parser='ivfparse ! vp9parse' element=vp9 ;;
+    esac
+    case $2 in
+    ours) element=v4l2sl${element}dec ;;
+    peer)
+        [[ $1 != mpeg2 ]] || element=mpeg2video
+        element="avdec_$element max-threads=1"
+        ;;
+    esac
+    # shellcheck disable=SC2086 # the words of a pipeline
+    exec gst-launch-1.0 -q filesrc location="$file" ! $parser ! $element ! \
+        fakesink num-buffers="$3" sync=false
+}
+
+# Tells of the page faults and the private bytes of a running process; fails when it has ended.
+tell_memory() { # NAME PROCESS
+    local stat statm
+    { read -ra stat <"/proc/$2/stat" && read -ra statm <"/proc/$2/statm"; } 2>/dev/null || return
+    # Neither this shell's children nor what the daemon forks has a space in its name.
+    echo "value $1 faults $((stat[9] + stat[11]))"
+    echo "value $1 private $(((statm[1] - statm[2]) * 4096))"
+}
+
+# Sets $worker to the process of the daemon's only session; fails when there is none.
+find_worker() {
+    local all
+    all=$(kinora-decoded --stats --json)
+    worker=${all#*'"worker_pid": '}
+    worker=${worker%%[!0-9]*}
+    [[ $worker ]]
+}
+
+record() {
+    local codec
+    for codec in "${codecs[@]}"; do
+        start_daemon kinora-decoded --once --record "/share/$codec.jobs"
+        (play "$codec" ours "$FRAMES")
+        wait "$daemon" || die "recording $codec: status $?"
+    done
+}
+
+pipelines() {
+    local turn codec side
+    start_daemon kinora-decoded
+    for ((turn = 0; turn < $1; turn++)); do
+        for codec in "${codecs[@]}"; do
+            for side in ours peer; do
+                echo "begin $codec $side"
+                (play "$codec" $side "$FRAMES")
+                echo "end $codec $side"
+            done
+        done
+    done
+    stop_daemon
+}
+
+# calls NAME FILE: the sum of a summary by strace.
+calls() { awk -v name="$1" '$1 == "total" { print "value", name, $2 }' "$2"; }
+
+steady() {
+    local codec frames
+    for codec in "${codecs[@]}"; do
+        for frames in $warm "$FRAMES"; do
+            start_daemon strace -f -c -U name,calls -o /tmp/daemon.calls kinora-decoded --once
+            # shellcheck disable=SC2016 # for the inner shell
+            strace -f -c -U name,calls -o /tmp/client.calls \
+                bash -c "$(declare -f clip play)"'; play "$@"' bash "$codec" ours "$frames"
+            wait "$daemon" || die "the daemon under strace: status $?"
+            calls "$codec $frames daemon calls" /tmp/daemon.calls
+            calls "$codec $frames client calls" /tmp/client.calls
+        done
+    done
+}
+
+# Whatever runs beside takes time from frames, so this waits and looks without starting anything.
+long() { # TIMES
+    local codec run worker
+    mkfifo /tmp/never
+    exec 3<>/tmp/never
+    for codec in "${codecs[@]}"; do
+        start_daemon kinora-decoded
+        client --md5 no --loops "$1" "$(clip "$codec")" >/tmp/client.out &
+        run=$!
+        until find_worker; do
+            kill -0 $run || die "$codec: no session"
+            sleep 0.1
+        done
+        while true; do
+            ! read -rt 1 -u 3 || die "a line from nowhere"
+            tell_memory "$codec daemon" "$worker" || break
+            tell_memory "$codec client" $run || break
+        done
+        wait $run || die "$codec: the client ended with status $?"
+        awk -v RS=' ' -F= -v codec="$codec" '
+            $1 == "frames" || $1 == "errors" { print "value", codec, $1, $2 }
+            $1 == "median_us" { print "value", codec, "median", $2 / 1000 }
+            $1 == "p99_us" { print "value", codec, "p99", $2 / 1000 }' /tmp/client.out
+        stop_daemon
+    done
+}
+
+kinora-load
+"$@"

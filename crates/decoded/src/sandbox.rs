@@ -123,7 +123,6 @@ fn few_calls(
         )?])
     };
     let free: &[libc::c_long] = &[
-        libc::SYS_mmap,
         libc::SYS_munmap,
         libc::SYS_mremap,
         libc::SYS_madvise,
@@ -144,6 +143,19 @@ fn few_calls(
     ];
     let mut rules: BTreeMap<libc::c_long, Vec<SeccompRule>> =
         free.iter().map(|&call| (call, Vec::new())).collect();
+    // Memory, as long as it is not to be run.
+    for call in [libc::SYS_mmap, libc::SYS_mprotect] {
+        let executable = libc::PROT_EXEC as u64;
+        rules.insert(
+            call,
+            vec![SeccompRule::new(vec![SeccompCondition::new(
+                2,
+                SeccompCmpArgLen::Dword,
+                SeccompCmpOp::MaskedEq(executable),
+                0,
+            )?])?],
+        );
+    }
     rules.insert(libc::SYS_read, vec![on(session)?]);
     // Buffers are synchronised through descriptors of their own, so ioctl is not bound to one: what
     // a session descriptor and a dma-buf have is all that there is to reach.

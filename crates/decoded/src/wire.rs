@@ -666,7 +666,13 @@ mod tests {
                 |message| with_head(message, |head| head.data_size += 1),
                 "6 bytes of data",
             ),
-            (|message| message[FIRST + 8] = 0xff, "control 0x"),
+            (
+                |message| {
+                    message.copy_within(SECOND..SECOND + 4, FIRST);
+                    message[SECOND] ^= 1;
+                },
+                "control 0xa40a2c: 1 elements, 3 bytes",
+            ),
             (|message| message[FIRST + 11] = 0xff, "control 0: beyond"),
             (
                 |message| message[SECOND + 4] = 2,

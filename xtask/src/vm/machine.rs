@@ -298,9 +298,12 @@ impl<'a> Machine<'a> {
                 command.arg("con0=fd:0,fd:1");
             }
             Streams::Pipes(ends) => {
-                command.arg("con0=null,fd:1");
-                for (line, end) in ends.iter().enumerate() {
-                    command.arg(format!("ssl{line}=null,fd:{end}"));
+                // Lines that nothing comes from have pipes for it too: /dev/null cannot be waited on,
+                // and the message that says so allocates where uml-debug forbids it.
+                let [inputs @ .., console] = ends.idle;
+                command.arg(format!("con0=fd:{console},fd:1"));
+                for (line, (input, output)) in inputs.iter().zip(ends.lines).enumerate() {
+                    command.arg(format!("ssl{line}=fd:{input},fd:{output}"));
                 }
             }
         }
@@ -366,7 +369,7 @@ impl<'a> Machine<'a> {
             }
             Streams::Pipes(ends) => {
                 command.args(["-serial", "file:/dev/fd/1", "-device", "virtio-serial-pci"]);
-                for (end, number) in ends.iter().zip(1..) {
+                for (end, number) in ends.lines.iter().zip(1..) {
                     command.arg("-chardev");
                     command.arg(format!("file,id=s{number},path=/dev/fd/{end}"));
                     command.arg("-device");
@@ -437,8 +440,16 @@ fn free_for_programs(folder: &Path) -> Option<u64> {
 #[derive(Clone, Copy)]
 enum Streams {
     Terminal,
-    /// The write ends of the pipes for stdout, stderr and the exit status.
-    Pipes([RawFd; 3]),
+    Pipes(Ends),
+}
+
+/// The ends of pipes that a machine has, by number. Its log is its stdout.
+#[derive(Clone, Copy)]
+struct Ends {
+    /// Where stdout, stderr and the exit status go.
+    lines: [RawFd; 3],
+    /// What the lines and the console are read from, where nothing comes.
+    idle: [RawFd; 4],
 }
 
 /// A pipe; neither end goes to programs that are started, unless told so.
@@ -469,6 +480,7 @@ struct Pipes {
     err: Pipe,
     control: Pipe,
     log: Pipe,
+    idle: [Pipe; 4],
 }
 
 impl Pipes {
@@ -478,19 +490,23 @@ impl Pipes {
             err: Pipe::new()?,
             control: Pipe::new()?,
             log: Pipe::new()?,
+            idle: [Pipe::new()?, Pipe::new()?, Pipe::new()?, Pipe::new()?],
         })
     }
 
-    /// What the machine writes to by number; its log is its stdout.
-    fn ends(&self) -> [RawFd; 3] {
-        [&self.out, &self.err, &self.control].map(|pipe| pipe.write.as_raw_fd())
+    fn ends(&self) -> Ends {
+        let lines = [&self.out, &self.err, &self.control];
+        Ends {
+            lines: lines.map(|pipe| pipe.write.as_raw_fd()),
+            idle: self.idle.each_ref().map(|pipe| pipe.read.as_raw_fd()),
+        }
     }
 }
 
 /// Lets a program that is started have these descriptors, by the same numbers.
-fn inherit(command: &mut Command, ends: [RawFd; 3]) {
+fn inherit(command: &mut Command, ends: Ends) {
     let keep = move || {
-        for end in ends {
+        for end in ends.lines.into_iter().chain(ends.idle) {
             // SAFETY: fcntl may be called between fork and exec, and takes no memory here. The
             // descriptor is the child's copy of one that the caller holds open over the fork.
             if unsafe { libc::fcntl(end, libc::F_SETFD, 0) } != 0 {
@@ -531,6 +547,7 @@ fn watch(
     // From here on only the machine holds the write ends: when it has ended, so have the streams.
     drop(process);
     drop((pipes.out.write, pipes.err.write, pipes.control.write));
+    let _idle = pipes.idle;
     let group = Group(child.id());
     let (over, is_over) = mpsc::channel::<()>();
     let watched = thread::scope(|scope| {
@@ -645,7 +662,7 @@ mod tests {
         let pipes = Pipes::new().unwrap();
         let mut shell = Command::new("bash");
         shell.args(["-c", script, "machine"]);
-        shell.args(pipes.ends().map(|end| end.to_string()));
+        shell.args(pipes.ends().lines.map(|end| end.to_string()));
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let ended = watch(shell, timeout, pipes, &mut out, &mut err);
         (ended, out, err)
@@ -734,7 +751,7 @@ mod tests {
         let pipes = Pipes::new().unwrap();
         let mut shell = Command::new("bash");
         shell.args(["-c", "exec yes >&$1", "machine"]);
-        shell.args(pipes.ends().map(|end| end.to_string()));
+        shell.args(pipes.ends().lines.map(|end| end.to_string()));
         let ended = watch(shell, LONG, pipes, &mut Closed, &mut io::sink());
         assert!(ended.is_err());
     }

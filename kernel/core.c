@@ -34,6 +34,7 @@ static void kdec_context_release(struct kref *ref)
 
 	kdec_message_put(ctx->message);
 	kdec_formats_put(ctx->formats);
+	mutex_destroy(&ctx->controls_lock);
 	mutex_destroy(&ctx->lock);
 	kfree(ctx);
 }
@@ -58,6 +59,7 @@ static int kdec_open(struct file *file)
 		return -ENOMEM;
 	kref_init(&ctx->ref);
 	mutex_init(&ctx->lock);
+	mutex_init(&ctx->controls_lock);
 	INIT_DELAYED_WORK(&ctx->watchdog, kdec_watchdog);
 	ctx->kdev = kdev;
 	ctx->pid = task_tgid_nr(current);
@@ -117,12 +119,35 @@ static int kdec_release(struct file *file)
 	return 0;
 }
 
+/*
+ * The first control that is set in a request gives the request a handler.  Two
+ * threads that set theirs at once would give it two, of which the second is
+ * freed while the first is being taken away; drivers with one lock for all
+ * their ioctls never see that.
+ */
+static long kdec_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	struct kdec_context *ctx = kdec_file_context(file);
+	long ret;
+
+	/* By number: the size differs for 32-bit programs. */
+	if (_IOC_TYPE(cmd) != 'V' ||
+	    _IOC_NR(cmd) != _IOC_NR(VIDIOC_S_EXT_CTRLS))
+		return video_ioctl2(file, cmd, arg);
+
+	if (mutex_lock_interruptible(&ctx->controls_lock))
+		return -ERESTARTSYS;
+	ret = video_ioctl2(file, cmd, arg);
+	mutex_unlock(&ctx->controls_lock);
+	return ret;
+}
+
 static const struct v4l2_file_operations kdec_fops = {
 	.owner		= THIS_MODULE,
 	.open		= kdec_open,
 	.release	= kdec_release,
 	.poll		= kdec_poll,
-	.unlocked_ioctl	= video_ioctl2,
+	.unlocked_ioctl	= kdec_ioctl,
 	.mmap		= kdec_mmap,
 };
 

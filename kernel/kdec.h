@@ -235,6 +235,7 @@ struct kdec_job {
  * @formats: what was advertised when the file was opened
  * @hdl: all controls
  * @timeout: the control that bounds a job
+ * @controls_lock: held while controls are set
  * @lock: guards everything below, and is the lock of both queues
  * @codec: of the OUTPUT format
  * @row: of the OUTPUT and the CAPTURE format, in @formats
@@ -264,6 +265,7 @@ struct kdec_context {
 	struct kdec_formats *formats;
 	struct v4l2_ctrl_handler hdl;
 	struct v4l2_ctrl *timeout;
+	struct mutex controls_lock; /* S_EXT_CTRLS */
 
 	struct mutex lock; /* all that follows, and both queues */
 	const struct kdec_codec *codec;

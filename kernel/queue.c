@@ -21,6 +21,7 @@
  *
  * Locks, in the order in which they are taken:
  *
+ * 0. kdec_context.controls_lock: around all of S_EXT_CTRLS, by itself.
  * 1. req_queue_mutex of the media device: taken by the media and V4L2 cores
  *    around validating and queueing requests, starting and stopping streams
  *    and closing files.

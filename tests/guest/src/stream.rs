@@ -104,6 +104,8 @@ trait Codec: Send {
     fn is_entry(&self, unit: &[u8]) -> bool;
     /// Forgets all units so far.
     fn reset(&mut self);
+    /// Takes from a unit that is passed over what holds for units behind it.
+    fn pass_over(&mut self, _: &[u8]) {}
 }
 
 /// A coded stream in memory.
@@ -112,7 +114,10 @@ pub struct Stream {
     units: Vec<Range<usize>>,
     codec: Box<dyn Codec>,
     coded: u32,
-    next: u64,
+    /// The last timestamp that was given.
+    last: u64,
+    /// The unit that follows the one that was read last.
+    follows: usize,
 }
 
 impl Stream {
@@ -153,7 +158,8 @@ impl Stream {
             units,
             codec,
             coded,
-            next: 0,
+            last: 0,
+            follows: 0,
         })
     }
 
@@ -182,8 +188,14 @@ impl Stream {
     /// # Errors
     /// It cannot be parsed.
     pub fn read(&mut self, unit: usize) -> Result<Step<'_>> {
-        self.next += 1;
-        let fresh = Timestamp::from_micros(self.next);
+        self.last += 1;
+        let fresh = Timestamp::from_micros(self.last);
+        if unit != self.follows {
+            for before in &self.units[..unit] {
+                self.codec.pass_over(&self.bytes[before.clone()]);
+            }
+        }
+        self.follows = unit + 1;
         let bytes = &self.bytes[self.units[unit].clone()];
         self.codec
             .read(bytes, fresh)

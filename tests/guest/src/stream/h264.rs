@@ -146,9 +146,15 @@ impl Codec for H264 {
     }
 
     fn reset(&mut self) {
-        // Parameter sets hold for the whole stream: some streams send them once.
-        self.dpb.clear();
-        self.references.clear();
+        *self = H264::default();
+    }
+
+    fn pass_over(&mut self, unit: &[u8]) {
+        // Parameter sets hold until others take their place: some streams send them once.
+        for nal in nal_units(unit) {
+            // One that cannot be read is missed where it is needed.
+            let _ = self.sets.add(nal);
+        }
     }
 }
 

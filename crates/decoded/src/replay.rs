@@ -9,7 +9,6 @@ use crate::wire::{self, Capture};
 use crate::worker::{self, Channel};
 use md5::{Digest, Md5};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -118,9 +117,15 @@ pub fn replay(messages: &[&[u8]], options: Options) -> io::Result<Replayed> {
     })
 }
 
-/// Processor time of this thread.
+/// Processor time of this thread. Through libc: rustix looks for the vDSO's function, which User
+/// Mode Linux lacks.
 fn cpu_s() -> f64 {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: writes to the struct. The clock exists since Linux 2.6.12; without it time stays 0.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 

@@ -12,10 +12,15 @@ export PATH=/kinora/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:
 job=/kinora/job
 # shellcheck source=/dev/null
 . $job/settings
+: "${kind:?}" "${shell:?}" "${host_job?}" # the settings
 
-mountpoint -q /proc || mount -t proc proc /proc
-mountpoint -q /sys || mount -t sysfs sys /sys
-mountpoint -q /dev || mount -t devtmpfs dev /dev
+# One static program instead of thirty linked ones: where memory is checked a start of those takes a
+# second.
+for applet in cat cp ln mkdir mkfifo mount setsid stty sync; do eval "$applet() { busybox $applet \"\$@\"; }"; done
+
+[[ -e /proc/self ]] || mount -t proc proc /proc
+[[ -e /sys/kernel ]] || mount -t sysfs sys /sys
+[[ -e /dev/null ]] || mount -t devtmpfs dev /dev
 mount -t debugfs debugfs /sys/kernel/debug
 mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
@@ -40,7 +45,7 @@ esac
 # finish LINE: the last word to the host, then off. What was written to shared folders goes first.
 finish() {
     sync
-    [[ $shell == yes ]] || echo "$1" >$control
+    [[ $shell == yes ]] || echo "$1" >"$control"
     busybox poweroff -f
 }
 
@@ -48,7 +53,7 @@ mount_one() { # NAME TARGET MODE
     local cache=loose
     [[ $3 == ro ]] || cache=mmap
     case $kind in
-    uml) busybox mount -t hostfs -o "$3,$host_job/mnt/$1" none "$2" ;;
+    uml) mount -t hostfs -o "$3,$host_job/mnt/$1" none "$2" ;;
     qemu) mount -t 9p -o "$3,trans=virtio,version=9p2000.L,msize=512000,cache=$cache" "$1" "$2" ;;
     esac
 }
@@ -65,14 +70,14 @@ cd /tmp || finish "cannot enter /tmp"
 
 if [[ $shell == yes ]]; then
     echo 5 >/proc/sys/kernel/printk
-    setsid --ctty --wait bash -i <$console >$console 2>&1
+    command setsid --ctty --wait bash -i <>"$console" >&0 2>&0
     finish
 fi
 
 # The streams go through pipes, so that the command sees no terminal, into lines that pass bytes as
 # they are.
 mkfifo /run/out /run/err
-exec 7<>$out 8<>$err
+exec 7<>"$out" 8<>"$err"
 if [[ $kind == uml ]]; then
     stty raw -echo <&7
     stty raw -echo <&8
@@ -109,7 +114,7 @@ kill_sessions() {
 
 mapfile -d '' -t command <$job/command
 # In a session of its own, so that what it leaves behind can be told from these helpers.
-(exec setsid -- "${command[@]}" </dev/null >/run/out 2>/run/err 7>&- 8>&-)
+(exec busybox setsid "${command[@]}" </dev/null >/run/out 2>/run/err 7>&- 8>&-)
 status=$?
 kill_sessions
 # A process that cannot be killed must not keep the streams open.

@@ -2,7 +2,10 @@
 # kinora-serve COMMAND...: loads the module, starts the daemon, and runs the command once streams can
 # be decoded. Afterwards the daemon is asked to end and the module unloaded: both must work.
 set -u
-kinora-load || exit
+# Machines that check every access and every lock are slow: there a job may take its time.
+parameters=()
+[[ $KINORA_KERNEL == uml-debug ]] && parameters=(timeout=10000)
+kinora-load "${parameters[@]}" || exit
 exec 3< <(exec kinora-decoded 2>&1)
 daemon=$!
 # The first line of its log says that it serves, or why it cannot.

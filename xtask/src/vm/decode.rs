@@ -16,12 +16,11 @@ use super::kernel::Built;
 use super::machine::Machine;
 use super::{Bench, status_of, tail};
 
-/// So many machines run at once.
-const AT_ONCE: usize = 2;
+/// So many processors are kept busy: machines that have as many run alone.
+const PROCESSORS: u32 = 2;
 
 const FAST: &[&str] = &["uml"];
 const CHECKED: &[&str] = &["uml-debug"];
-const BOTH: &[&str] = &["uml", "uml-debug"];
 const STOCK: &[&str] = &["6.1", "6.12", "7.2"];
 
 /// A command for machines.
@@ -84,12 +83,30 @@ impl Row {
 const ONE_OF_EACH: &str = "kinora-serve bash -c 'set -e; for name in h264/BA_MW_D.264 \
      mpeg2/sample_h262 vp80-00-comprehensive-001 vp90-2-02-size-66x66; do exact --only $name; done'";
 
+/// What befalls a daemon; a busy host may take its time.
+const FAULTS: &str = "kinora-load && rmmod kinora_dec && faults --slower 3 --module $KINORA_MODULE \
+     --daemon kinora-decoded --clip $KINORA_MEDIA/conformance/vp8/vp80-00-comprehensive-001.ivf";
+
 const ROWS: &[Row] = &[
     row("v4l2-compliance", FAST, "kinora-serve kinora-compliance").skipping_time(),
-    row("v4l2-compliance", CHECKED, "kinora-serve kinora-compliance").long(),
+    row("v4l2-compliance", CHECKED, "kinora-serve kinora-compliance")
+        .within(600)
+        .long(),
     row("v4l2-compliance", STOCK, "kinora-serve kinora-compliance")
         .within(600)
         .long(),
+    row("a daemon's faults", FAST, FAULTS).with_media(),
+    row(
+        "ioctls in any order",
+        FAST,
+        "kinora-load && stress --daemon random --seconds 15 && rmmod kinora_dec",
+    ),
+    row(
+        "ioctls in any order",
+        CHECKED,
+        "kinora-load && stress --daemon random --seconds 60 --limit 20 && rmmod kinora_dec",
+    )
+    .long(),
     row("one stream of each codec", CHECKED, ONE_OF_EACH)
         .with_media()
         .long(),
@@ -107,29 +124,29 @@ const ROWS: &[Row] = &[
 /// Runs the rows for these kernels; gives how many things failed.
 pub fn test(bench: &Bench, quick: bool, only: Option<&str>) -> Result<usize> {
     let media = std::env::var_os("KINORA_MEDIA").is_some();
-    let mut jobs = Vec::new();
-    for row in ROWS {
-        if quick && row.long || only.is_some_and(|only| !row.what.contains(only)) {
-            continue;
-        }
-        for built in &bench.built {
-            if row.kernels.contains(&built.kernel.name) {
-                jobs.extend((0..row.parts).map(|part| (row, built, part)));
+    let counts = Mutex::new((0, 0));
+    for built in &bench.built {
+        let mut jobs = Vec::new();
+        for row in ROWS
+            .iter()
+            .filter(|row| row.kernels.contains(&built.kernel.name))
+        {
+            if quick && row.long || only.is_some_and(|only| !row.what.contains(only)) {
+                continue;
             }
+            if row.media && !media {
+                writeln!(
+                    io::stdout(),
+                    "{}: not run: KINORA_MEDIA names no folder",
+                    row.what
+                )?;
+                continue;
+            }
+            jobs.extend((0..row.parts).map(|part| (row, part)));
         }
-    }
-    let (next, counts) = (AtomicUsize::new(0), Mutex::new((0, 0)));
-    std::thread::scope(|scope| {
+        let next = AtomicUsize::new(0);
         let work = || -> Result<()> {
-            while let Some((row, built, part)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if row.media && !media {
-                    writeln!(
-                        io::stdout(),
-                        "{}: not run: KINORA_MEDIA names no folder",
-                        row.what
-                    )?;
-                    continue;
-                }
+            while let Some((row, part)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let (passed, failed) = run(bench, row, built, *part)?;
                 let mut counts = counts.lock().expect("no thread panics with it");
                 counts.0 += passed;
@@ -137,11 +154,14 @@ pub fn test(bench: &Bench, quick: bool, only: Option<&str>) -> Result<usize> {
             }
             Ok(())
         };
-        let workers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .try_for_each(|worker| worker.join().expect("a worker panicked"))
-    })?;
+        let at_once = (PROCESSORS / built.kernel.cpus.0).max(1);
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..at_once).map(|_| scope.spawn(work)).collect();
+            workers
+                .into_iter()
+                .try_for_each(|worker| worker.join().expect("a worker panicked"))
+        })?;
+    }
     let (passed, failed) = counts.into_inner().expect("no thread panics with it");
     writeln!(
         io::stdout(),

@@ -824,13 +824,19 @@ fn tree_cpu_s(root: u32) -> f64 {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let fields = stat.rsplit(')').next()?.split_whitespace();
         // Own user and system time, then those of children.
-        fields
-            .skip(11)
-            .take(4)
-            .map(|field| field.parse::<u64>().ok())
-            .sum()
+        let times = fields.skip(11).take(4);
+        times.map(|field| field.parse::<u64>().ok()).sum()
     };
-    tree(root).iter().filter_map(ticks).sum::<u64>() as f64 / TICKS_PER_S
+    let sum = || tree(root).iter().filter_map(ticks).sum::<u64>();
+    // A process that is waited for between two looks is seen twice or not at all.
+    let mut last = sum();
+    loop {
+        let next = sum();
+        if next.abs_diff(last) <= 3 {
+            return next as f64 / TICKS_PER_S;
+        }
+        last = next;
+    }
 }
 
 fn tree_pss_kb(root: u32) -> u64 {

@@ -315,7 +315,10 @@ impl Stage {
 
     /// A new daemon of the same kind decodes what comes now.
     fn new_streams(&self, who: Who) -> Result<()> {
-        if machine::open_video() != Err(Errno::NODEV) {
+        // A worker that was killed right after its birth still had the daemon's descriptor, which
+        // is closed when it has ended, not when it was killed.
+        let gone = || (machine::open_video() == Err(Errno::NODEV)).then_some(());
+        if eventually(SECOND * self.slower, gone).is_none() {
             return Err("streams can be opened without a daemon".into());
         }
         if who != Who::Real {

@@ -2,15 +2,21 @@
 //!
 //! `responder` stands in for the daemon and misbehaves on order; `stress` sends ioctls in any order
 //! from several threads; `faults` goes through everything that can befall a daemon; `client` decodes
-//! a file. This library holds what they share. They run as root in a machine that is thrown away.
+//! a file. The others have GStreamer as the client: `exact` decodes a whole folder, `seeks` goes back
+//! and forth in streams, `damaged` breaks them, `endurance` decodes long ones, and `killed` kills the
+//! daemon under several. This library holds what they share. They run as root in a machine that is
+//! thrown away.
 
 pub mod arguments;
 pub mod chardev;
+pub mod clip;
 pub mod decode;
+pub mod gstreamer;
 pub mod hostile;
 pub mod machine;
 pub mod random;
 pub mod stream;
+pub mod tally;
 
 use std::io::Write;
 

@@ -130,7 +130,8 @@ impl Daemon {
         Ok(rustix::process::kill_process_group(self.pid(), signal)?)
     }
 
-    fn pid(&self) -> Pid {
+    /// Its process.
+    pub fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
@@ -168,6 +169,22 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Access units that the daemon at work has ended with an error, asked of its own program once no
+/// stream is open any longer.
+///
+/// # Errors
+/// It does not say, or a stream stays open for seconds.
+pub fn errors(program: &Path) -> Result<u64> {
+    let figures = || {
+        let done = Command::new(program).arg("--stats").output().ok()?;
+        let text = String::from_utf8(done.stdout).ok()?;
+        let line = text.lines().next().filter(|line| line.contains(" 0 now"))?;
+        line.rsplit_once("errors ")?.1.parse().ok()
+    };
+    let errors = eventually(Duration::from_secs(5), figures);
+    Ok(errors.ok_or("the daemon does not say how many errors there were")?)
 }
 
 /// Opens the module's video node for a moment.

@@ -5,7 +5,8 @@
 //! the visible samples of all frames, so one lost, doubled or wrong frame shows. The expected sum is
 //! the conformance suite's where the manifest has one, else what FFmpeg's decoder makes of the same
 //! file in the same pipeline. What cannot be equal stands in `KNOWN` with its cause; a row there
-//! that comes out equal fails too, so that the list stays true.
+//! that comes out equal fails too, so that the list stays true. With `--at-once` several streams are
+//! decoded at the same time, those of different codecs and sizes together.
 
 #![allow(
     clippy::print_stdout,
@@ -13,10 +14,12 @@
     reason = "what came out is what it is for"
 )]
 
+use guest_tests::gstreamer::{CODECS, Codec};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -24,49 +27,17 @@ const USAGE: &str = "\
 Decodes the streams of a media folder with GStreamer's stateless decoders and compares each frame
 with the software decoder's.
 
-usage: exact [--media DIR] [--only TEXT] [--quick] [--shard I/N]
+usage: exact [--media DIR] [--only TEXT] [--quick] [--shard I/N] [--at-once N]
 
   --media DIR   folder with MANIFEST.tsv (default: what KINORA_MEDIA names)
   --only TEXT   only the files whose path contains TEXT
   --quick       only the conformance streams, and no more than 30 of each codec
   --shard I/N   the I-th of N parts, I from 0
+  --at-once N   N streams at a time, of different codecs
 ";
 
 /// How long one pipeline may take: debug kernels and emulated processors are slow.
 const LIMIT: Duration = Duration::from_secs(300);
-
-/// A codec of this decoder.
-struct Codec {
-    /// As the manifest names it.
-    name: &'static str,
-    /// The element under test.
-    stateless: &'static str,
-    /// The element that says what is right.
-    software: &'static str,
-}
-
-const CODECS: &[Codec] = &[
-    Codec {
-        name: "mpeg2video",
-        stateless: "v4l2slmpeg2dec",
-        software: "avdec_mpeg2video",
-    },
-    Codec {
-        name: "h264",
-        stateless: "v4l2slh264dec",
-        software: "avdec_h264",
-    },
-    Codec {
-        name: "vp8",
-        stateless: "v4l2slvp8dec",
-        software: "avdec_vp8",
-    },
-    Codec {
-        name: "vp9",
-        stateless: "v4l2slvp9dec",
-        software: "avdec_vp9",
-    },
-];
 
 /// Streams whose frames are not the expected ones, and why.
 const KNOWN: &[(&str, &str)] = &[];
@@ -93,7 +64,7 @@ enum Outcome {
 
 fn main() -> ExitCode {
     let mut media = PathBuf::from(std::env::var_os("KINORA_MEDIA").unwrap_or_default());
-    let (mut only, mut quick, mut shard) = (None, false, (0, 1));
+    let (mut only, mut quick, mut shard, mut at_once) = (None, false, (0, 1), 1);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_default();
@@ -103,6 +74,10 @@ fn main() -> ExitCode {
             "--quick" => quick = true,
             "--shard" => match value().split_once('/').map(|(i, n)| (i.parse(), n.parse())) {
                 Some((Ok(part), Ok(parts))) if part < parts => shard = (part, parts),
+                _ => return usage(),
+            },
+            "--at-once" => match value().parse() {
+                Ok(count @ 1..) => at_once = count,
                 _ => return usage(),
             },
             _ => return usage(),
@@ -123,11 +98,13 @@ fn main() -> ExitCode {
     if quick {
         streams = first_of_each(streams, 30);
     }
-    let streams = streams
-        .into_iter()
-        .enumerate()
-        .filter(|(at, _)| at % shard.1 == shard.0);
-    run(&media, streams.map(|(_, stream)| stream))
+    let streams = streams.into_iter().enumerate();
+    let shard = streams.filter(|(at, _)| at % shard.1 == shard.0);
+    let mut streams = shard.map(|(_, stream)| stream).collect();
+    if at_once > 1 {
+        mix(&mut streams);
+    }
+    run(&media, &streams, at_once)
 }
 
 fn usage() -> ExitCode {
@@ -135,36 +112,64 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
-fn run(media: &Path, streams: impl Iterator<Item = Stream>) -> ExitCode {
-    let (mut passed, mut failed) = (0, 0);
-    for stream in streams {
-        let began = Instant::now();
-        let outcome = decode(media, &stream);
-        let known = KNOWN.iter().find(|(file, _)| *file == stream.file);
-        let (good, said) = match (&outcome, known) {
-            (Outcome::Equal, None) => (true, "equal".to_owned()),
-            (Outcome::Ended, _) => (true, "ended".to_owned()),
-            (Outcome::Differs(why), Some((_, cause))) => (true, format!("known: {cause} ({why})")),
-            (Outcome::Differs(why), None) => (false, format!("FAILED: {why}")),
-            (Outcome::Equal, Some(_)) => (
-                false,
-                "FAILED: equal, but listed as known to differ".to_owned(),
-            ),
-        };
-        println!(
-            "{} {}: {said} ({:.1} s)",
-            stream.codec.name,
-            stream.file,
-            began.elapsed().as_secs_f64()
-        );
-        if good { passed += 1 } else { failed += 1 }
+/// Puts streams of different codecs beside each other.
+fn mix(streams: &mut Vec<Stream>) {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut mixed = Vec::new();
+    for stream in streams.drain(..) {
+        let count = seen.entry(stream.codec.name).or_default();
+        mixed.push((*count, stream));
+        *count += 1;
     }
+    mixed.sort_by_key(|(count, _)| *count);
+    streams.extend(mixed.into_iter().map(|(_, stream)| stream));
+}
+
+fn run(media: &Path, streams: &[Stream], at_once: usize) -> ExitCode {
+    let (next, passed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                while let Some(stream) = streams.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if is_good(media, stream) {
+                        passed.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let passed = passed.into_inner();
+    let failed = streams.len() - passed;
     println!("{passed} passed, {failed} failed");
     if failed == 0 && passed > 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Decodes a stream and says what came of it.
+fn is_good(media: &Path, stream: &Stream) -> bool {
+    let began = Instant::now();
+    let outcome = decode(media, stream);
+    let known = KNOWN.iter().find(|(file, _)| *file == stream.file);
+    let (good, said) = match (&outcome, known) {
+        (Outcome::Equal, None) => (true, "equal".to_owned()),
+        (Outcome::Ended, _) => (true, "ended".to_owned()),
+        (Outcome::Differs(why), Some((_, cause))) => (true, format!("known: {cause} ({why})")),
+        (Outcome::Differs(why), None) => (false, format!("FAILED: {why}")),
+        (Outcome::Equal, Some(_)) => (
+            false,
+            "FAILED: equal, but listed as known to differ".to_owned(),
+        ),
+    };
+    println!(
+        "{} {}: {said} ({:.1} s)",
+        stream.codec.name,
+        stream.file,
+        began.elapsed().as_secs_f64()
+    );
+    good
 }
 
 /// The manifest's rows that this decoder decodes: its codecs, 8 bit, 4:2:0.
@@ -174,7 +179,7 @@ fn streams(manifest: &str) -> Vec<Stream> {
         let columns: Vec<&str> = line.split('\t').collect();
         let column = |at: usize| columns.get(at).copied().unwrap_or_default();
         let name = column(1).split('/').next().unwrap_or_default();
-        let Some(codec) = CODECS.iter().find(|codec| codec.name == name) else {
+        let Some(codec) = CODECS.into_iter().find(|codec| codec.name == name) else {
             continue;
         };
         if !matches!(column(3), "8 yuv420p" | "8 yuvj420p") {

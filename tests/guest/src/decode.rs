@@ -57,6 +57,8 @@ pub struct Shown<'a> {
     pub visible: [u32; 4],
     /// The layout of the bytes.
     pub format: Format,
+    /// Whether it is no single field.
+    pub is_whole: bool,
     /// NV12; none when it could not be decoded.
     pub bytes: Option<&'a [u8]>,
 }
@@ -90,6 +92,7 @@ impl Shown<'_> {
 struct Pending {
     unit: usize,
     visible: [u32; 4],
+    is_whole: bool,
     picture: Option<Picture>,
     has_error: bool,
 }
@@ -329,10 +332,15 @@ impl Decoder {
     /// Keeps in mind what a frame that was submitted is for.
     fn note(&mut self, unit: usize, frame: &Frame<'_>) {
         let timestamp = frame.timestamp;
-        if frame.part != Part::SecondField {
+        if frame.part == Part::SecondField {
+            if let Some(first) = self.pending.get_mut(&timestamp) {
+                first.is_whole = true;
+            }
+        } else {
             let pending = Pending {
                 unit,
                 visible: frame.visible,
+                is_whole: frame.part == Part::Frame,
                 picture: None,
                 has_error: false,
             };
@@ -453,6 +461,7 @@ impl Decoder {
             show(&Shown {
                 unit: pending.unit,
                 visible: pending.visible,
+                is_whole: pending.is_whole,
                 format: picture.format(),
                 bytes,
             })?;
@@ -511,6 +520,7 @@ mod tests {
         let mut shown = Shown {
             unit: 0,
             visible: [0, 0, 3, 3],
+            is_whole: true,
             format: Format {
                 fourcc: V4L2_PIX_FMT_NV12,
                 width: 4,

@@ -196,7 +196,8 @@ impl Job {
         let stop = "this is far enough";
         let result = decoder.run(stream, begin..end, &mut |shown: &Shown<'_>| {
             planes.clear();
-            if shown.planes(&mut planes) {
+            // What ends between two fields shows one that is half of another frame.
+            if shown.is_whole && shown.planes(&mut planes) {
                 let sum: Sum = Md5::digest(&planes).into();
                 let unit = shown.unit;
                 if of_unit.get(&unit) != Some(&sum) {

@@ -76,7 +76,7 @@ fn of_picture(picture: Picture<'_>) -> Seen {
 }
 
 /// Luma samples of a file that are decoded, about.
-const PIXELS: u64 = 100_000_000;
+const PIXELS: u64 = 50_000_000;
 
 struct Stream {
     codec: StatelessCodec,
@@ -113,7 +113,7 @@ fn read(path: &Path) -> Option<Stream> {
         }
     };
     let pixels = u64::from(stream.width().max(64)) * u64::from(stream.height().max(64));
-    let enough = (PIXELS / pixels).clamp(30, 300) as usize;
+    let enough = (PIXELS / pixels).clamp(20, 300) as usize;
     while let (Ok(Some(packet)), true) = (input.read(), packets.len() < enough) {
         let mut unit = std::mem::take(&mut head);
         match length_size {
@@ -328,6 +328,7 @@ fn decode(codec: StatelessCodec, units: &[Vec<u8>], by_rows: bool) -> Outcome {
         };
         match decoded {
             Ok(decoded) => {
+                let sound = decoded.damage.is_none();
                 let damage = decoded.damage.map(|damage| format!("{id}: {damage}"));
                 outcome.complaints.extend(damage);
                 let Some(picture) = decoded.picture else {
@@ -339,7 +340,9 @@ fn decode(codec: StatelessCodec, units: &[Vec<u8>], by_rows: bool) -> Outcome {
                 if assembly.to == Some(picture.visible_height()) {
                     outcome.assembled += 1;
                     let assembled = assembly.digest(picture);
-                    assert!(assembled == seen.2 || !picture.is_whole(), "unit {id}");
+                    // What is guessed in the end changes rows that were handed out.
+                    let same = assembled == seen.2 || !picture.is_whole();
+                    assert!(same || !sound, "unit {id}");
                     seen.2 = assembled;
                 }
                 if picture.unit() < id {
@@ -410,16 +413,19 @@ const LIMITS: AccessUnitLimits = AccessUnitLimits {
 /// Decodes a file in each way; lines for what is not as it should be, and what came of it.
 fn check(path: &Path, stream: &Stream, may_be_damaged: bool) -> (Vec<String>, Outcome) {
     let units = stream.units();
-    let one_by_one = decode(stream.codec, &units, false);
     let by_rows = decode(stream.codec, &units, true);
-    let pairs = joined(&units, &one_by_one.second_fields);
-    let in_pairs = decode(stream.codec, &pairs, true);
+    let mut ways = vec![("rows", &by_rows)];
+    // Without fields, and without rows that come early, all ways are the same.
+    let others = matches!(stream.codec, StatelessCodec::H264 | StatelessCodec::Mpeg2).then(|| {
+        let pairs = joined(&units, &by_rows.second_fields);
+        let in_pairs = decode(stream.codec, &pairs, true);
+        (decode(stream.codec, &units, false), in_pairs)
+    });
+    if let Some((whole, in_pairs)) = &others {
+        ways.extend([("units", whole), ("pairs", in_pairs)]);
+    }
     let mut lines = Vec::new();
-    for (way, outcome) in [
-        ("units", &one_by_one),
-        ("rows", &by_rows),
-        ("pairs", &in_pairs),
-    ] {
+    for (way, outcome) in ways {
         let sound = outcome.complaints.is_empty();
         let missing = missing(&stream.shown, &outcome.pictures);
         // A picture that VP9 shows again was decoded once only, and the unit that says so has none.
@@ -433,12 +439,11 @@ fn check(path: &Path, stream: &Stream, may_be_damaged: bool) -> (Vec<String>, Ou
                 outcome.complaints.first()
             ));
         }
+        if sound && outcome.pictures != by_rows.pictures {
+            lines.push(format!("{} in {way}: other pictures", path.display()));
+        }
     }
-    let differ = one_by_one.pictures != by_rows.pictures || by_rows.pictures != in_pairs.pictures;
-    if differ && one_by_one.complaints.is_empty() {
-        lines.push(format!("{}: pictures differ by way", path.display()));
-    }
-    if one_by_one.without > 0 && stream.codec != StatelessCodec::Vp9 && !may_be_damaged {
+    if by_rows.without > 0 && stream.codec != StatelessCodec::Vp9 && !may_be_damaged {
         lines.push(format!("{}: units without picture", path.display()));
     }
     (lines, by_rows)

@@ -110,9 +110,7 @@ const ROWS: &[Row] = &[
     found("h264, found", &H264, "ingest/test-av-384k-44100Hz-1ch-320x240-30fps-10kfr.mp4"),
     found("h264, found", &H264, "ingest/nasa_13013.mp4"),
     found("h264, found", &H264, "hls/androidx-cea608-h264-ts/sd-hls0000000000.ts"),
-    found("mpeg2, found", &MPEG2, "streams/mpeg2/bbb_2500ms.ts"),
     found("vp8, found", &VP8, "streams/vp8/frames.webm"),
-    found("vp9, found", &VP9, "streams/vp8/sync.webm"),
 ];
 
 /// Frames of a clip that is made here.

@@ -99,12 +99,12 @@ const ROWS: &[Row] = &[
     row(
         "ioctls in any order",
         FAST,
-        "kinora-load && stress --daemon random --seconds 15 && rmmod kinora_dec",
+        "kinora-load && stress --daemon random --seconds 15 --limit 20 --patience 20000 && rmmod kinora_dec",
     ),
     row(
         "ioctls in any order",
         CHECKED,
-        "kinora-load && stress --daemon random --seconds 60 --limit 20 && rmmod kinora_dec",
+        "kinora-load && stress --daemon random --seconds 60 --limit 60 --patience 60000 && rmmod kinora_dec",
     )
     .long(),
     row("one stream of each codec", CHECKED, ONE_OF_EACH)
@@ -114,6 +114,33 @@ const ROWS: &[Row] = &[
         .within(600)
         .with_media()
         .long(),
+    row("seeks", FAST, "kinora-serve seeks").with_media().long(),
+    row(
+        "several streams at once",
+        FAST,
+        "kinora-serve bash -c 'exact --quick --shard 1/6 --at-once 2 && exact --quick --shard 1/6 --at-once 4'",
+    )
+    .within(600)
+    .with_media()
+    .long(),
+    row(
+        "a damaged stream",
+        FAST,
+        "kinora-load timeout=10000 && damaged && rmmod kinora_dec",
+    ),
+    row(
+        "a daemon killed under eight streams",
+        FAST,
+        "kinora-load timeout=10000 && killed && rmmod kinora_dec",
+    )
+    .long(),
+    row(
+        "1800 frames of 1080p",
+        FAST,
+        "kinora-load timeout=10000 && endurance && rmmod kinora_dec",
+    )
+    .within(900)
+    .long(),
     row("every stream", FAST, "kinora-serve exact --shard $PART/2")
         .within(1500)
         .in_parts(2)

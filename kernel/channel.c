@@ -138,6 +138,24 @@ static struct kdec_daemon *kdec_daemon_for(struct kdec_context *ctx)
 }
 
 /**
+ * kdec_can_decode() - whether somebody decodes what a context has set up
+ * @ctx: the context
+ *
+ * Return: whether there is a daemon for it right now.
+ */
+bool kdec_can_decode(struct kdec_context *ctx)
+{
+	struct kdec_daemon *daemon;
+
+	lockdep_assert_held(&ctx->lock);
+	daemon = kdec_daemon_for(ctx);
+	if (!daemon)
+		return false;
+	kdec_daemon_put(daemon);
+	return true;
+}
+
+/**
  * kdec_session_find() - gives the session of a context
  * @ctx: the context
  *

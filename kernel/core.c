@@ -195,6 +195,7 @@ static int kdec_req_validate(struct media_request *req)
 	struct media_request_object *obj;
 	struct v4l2_ctrl_handler *hdl;
 	struct v4l2_ctrl *picture = NULL;
+	bool can_decode;
 	u32 id;
 
 	if (!ctx)
@@ -209,9 +210,16 @@ static int kdec_req_validate(struct media_request *req)
 			return -EINVAL;
 	}
 
+	/*
+	 * Not every client looks whether a picture has an error, GStreamer 1.26
+	 * does not: one whose daemon is gone learns it here.
+	 */
 	mutex_lock(&ctx->lock);
 	id = ctx->codec->picture;
+	can_decode = kdec_can_decode(ctx);
 	mutex_unlock(&ctx->lock);
+	if (!can_decode)
+		return -ENODEV;
 
 	hdl = v4l2_ctrl_request_hdl_find(req, &ctx->hdl);
 	if (hdl) {

@@ -360,6 +360,7 @@ struct dma_buf *kdec_job_dma_buf(struct kdec_context *ctx, u32 index,
 extern const struct file_operations kdec_control_fops;
 
 struct kdec_formats *kdec_advertised(struct kdec_device *kdev);
+bool kdec_can_decode(struct kdec_context *ctx);
 struct kdec_session *kdec_session_find(struct kdec_context *ctx);
 bool kdec_session_notify(struct kdec_session *session);
 void kdec_session_hung(struct kdec_session *session);

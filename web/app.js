@@ -1,10 +1,16 @@
 // Puts the page together: files come in by picker or drop, changes come in by events,
 // and each part is told. Knows no markup beyond the ids in index.html.
 
+import { Access, showAccess } from './access.js';
 import * as api from './api.js';
 import { AssetList } from './assets.js';
 import { h, icon, setText } from './dom.js';
 import { Events } from './events.js';
+import { Playlists } from './playlists.js';
+import { Rendering } from './rendering.js';
+import { Remotes, askForAddress } from './remotes.js';
+import { askForSource } from './source.js';
+import { StreamList } from './streams.js';
 import { Transfers } from './transfers.js';
 import { bytes } from './words.js';
 
@@ -12,11 +18,30 @@ const by = (id) => document.getElementById(id);
 const main = by('library');
 let listed = false;
 
-const assets = new AssetList(by('assets'), { onchange: drawEmpty });
+/** One video plays at a time, whichever list it is in. */
+const onplay = (card) => [assets, streams].forEach((list) => list.stopAllBut(card));
+
+const playlists = new Playlists(by('screens'));
+const rendering = new Rendering(by('rendering'), { onpaused: (paused) => assets.showPaused(paused) });
+const assets = new AssetList(by('assets'), { tools: by('find'), more: by('older'), onchange: drawEmpty, onplay });
+const remotes = new Remotes(by('remotes'), { onchange: drawEmpty });
+const streams = new StreamList(by('streams'), { onchange: drawStreams, onplay });
 const transfers = new Transfers(by('uploads'), { onasset: showUploaded, onchange: drawEmpty });
 
 function drawEmpty() {
-  by('empty').hidden = !listed || !assets.empty || !transfers.empty;
+  by('empty').hidden = !listed || !assets.empty || !transfers.empty || !remotes.empty;
+}
+
+/** Without streams there is a quiet line below the videos; with some they stand above them. */
+function drawStreams() {
+  const box = by('lives');
+  const none = streams.empty;
+  box.hidden = !listed;
+  by('no-streams').hidden = !none;
+  if (none === box.classList.contains('none')) return;
+  box.classList.toggle('none', none);
+  if (none) by('screens').before(box);
+  else main.querySelector('h1').after(box);
 }
 
 /** The event that announces a new asset may be slower than the upload's own answer. */
@@ -31,10 +56,11 @@ async function showUploaded(path) {
 
 async function sync() {
   try {
-    await assets.sync();
+    await Promise.all([assets.sync(), streams.sync(), remotes.sync(), playlists.sync(), rendering.sync()]);
     listed = true;
     main.setAttribute('aria-busy', 'false');
     drawEmpty();
+    drawStreams();
   } catch {
     events.retry();
     return;
@@ -46,14 +72,14 @@ async function sync() {
 async function describeServer() {
   const [status, board] = await Promise.allSettled([api.getStatus(), api.getThisBoard()]);
   if (status.status === 'fulfilled') {
-    const { version, free_bytes: free, max_upload: limit, policy } = status.value;
+    const { version, max_upload: limit, policy } = status.value;
     transfers.limit = limit ?? null;
     by('foot').replaceChildren(...[
       version && h('span', { text: `Kinora ${version}` }),
-      Number.isFinite(free) && h('span', { text: `${bytes(free)} free` }),
       limit && h('span', { text: `files up to ${bytes(limit)}` }),
       policy?.render === false && h('span', { text: 'renders nothing itself' }),
       h('a', { href: '/api/openapi.json', text: 'API description' }),
+      ...access.footer(),
     ].filter(Boolean));
   }
   if (board.status === 'fulfilled') {
@@ -64,9 +90,22 @@ async function describeServer() {
 }
 
 const events = new Events({
-  onasset: (asset) => assets.apply(asset),
-  onremoved: (id) => assets.remove(id),
+  onasset: (asset) => {
+    assets.apply(asset);
+    remotes.remove(asset.id);
+    rendering.changed();
+  },
+  onlive: (stream) => streams.apply(stream),
+  onremote: (remote) => remotes.apply(remote),
+  // No stream is called as an asset is.
+  onremoved: (id) => {
+    rendering.changed();
+    assets.remove(id);
+    streams.remove(id);
+    remotes.remove(id);
+  },
   onopen: () => {
+    if (!access.session) access.check();
     const back = !by('lost').hidden;
     by('lost').hidden = true;
     by('lost').replaceChildren();
@@ -74,9 +113,13 @@ const events = new Events({
     if (back) {
       transfers.wake();
       assets.wake();
+      streams.wake();
     }
   },
   onlost: () => {
+    // A connection that ended because its token was revoked looks like any other.
+    access.check();
+    if (!by('lost').hidden) return;
     by('lost').replaceChildren(icon('alert'), 'The connection to Kinora is lost. What you see may be out of date; it reconnects by itself.');
     by('lost').hidden = false;
   },
@@ -85,6 +128,8 @@ const events = new Events({
 const pick = () => by('files').click();
 by('add').addEventListener('click', pick);
 by('add-first').addEventListener('click', pick);
+by('add-address').addEventListener('click', () => askForAddress((remote) => remotes.added(remote)));
+by('add-source').addEventListener('click', () => askForSource((stream) => streams.show(stream)));
 by('files').addEventListener('change', (event) => {
   transfers.add([...event.target.files]);
   // So that choosing the same file again is a change again.
@@ -140,5 +185,21 @@ async function droppedFiles(transfer) {
   return found;
 }
 
-events.connect();
-transfers.recall(pick);
+// Content is shown to who may see it; the connection for changes is the first thing that says whether
+// the server can be reached, so it is tried whatever the answer.
+let recalled = false;
+const access = new Access({
+  onin: () => {
+    events.connect();
+    transfers.wake();
+    if (!recalled) transfers.recall(pick);
+    recalled = true;
+    if (location.pathname === '/device') showAccess(new URLSearchParams(location.search).get('code') ?? '');
+  },
+  onout: () => {
+    events.stop();
+    assets.stopAllBut(null);
+    streams.stopAllBut(null);
+  },
+});
+access.start().catch(() => events.connect());

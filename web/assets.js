@@ -1,106 +1,103 @@
-// The list of videos. One `Card` per asset, made once and then patched: an event that
-// changes a progress bar touches that bar and nothing else, so a playing video, the
-// focus and an open menu survive everything that goes on around them.
+// The list of videos: one card for each asset, with what is in the file, which boards play
+// it, and how far its stream is.
 
 import * as api from './api.js';
+import { CardList, PlayableCard, confirm, removed } from './cards.js';
 import { Bar, announce, button, h, icon, setText } from './dom.js';
-import { Player } from './player.js';
-import { BoardStrip, closeOutside, copyText } from './verdict.js';
+import { VariantTable } from './variants.js';
+import { BoardStrip } from './verdict.js';
 import { bytes, clock, facts, fileName, left, mainVideo } from './words.js';
 
-export class AssetList {
-  #section;
-  #cards = new Map();
-  #onchange;
-  #touched = null;
+/** Cards at first, and with each wish for more. */
+const PAGE = 100;
+
+/** Fewer than these are found without a search. */
+const MANY = 12;
+
+export class AssetList extends CardList {
   thisBoard = null;
+  paused = false;
+  #limit = PAGE;
+  #total = 0;
+  #search = '';
+  #onlist;
 
-  constructor(section, { onchange }) {
-    this.#section = section;
-    this.#onchange = onchange;
+  /** `tools` holds the search, `more` the way to older videos. */
+  constructor(section, { tools, more, onlist = () => {}, ...options }) {
+    super(section, { read: () => this.#read(), key: ({ id }) => id, make: (asset, list) => new Card(asset, list), ...options });
+    this.#onlist = onlist;
+    this.tools = tools;
+    this.count = h('p', { class: 'quiet', role: 'status' });
+    this.field = h('input', { type: 'search', id: 'search', maxlength: '200', placeholder: 'Name', autocomplete: 'off', spellcheck: 'false' });
+    this.field.addEventListener('input', () => this.#find(this.field.value.trim()));
+    this.more = button('Show older videos', () => this.#grow());
+    tools.append(h('label', { class: 'sr', for: 'search', text: 'Find videos by name' }), this.field, this.count);
+    more.append(this.more);
+    this.more.hidden = true;
   }
 
+  /** Nothing is here, which is not the same as that nothing was found. */
   get empty() {
-    return this.#cards.size === 0;
+    return super.empty && !this.#search;
   }
 
-  /** Reads the whole list. What events said while the answer was under way is newer and stays. */
-  async sync() {
-    const touched = (this.#touched = new Set());
-    const assets = await api.listAssets();
-    if (this.#touched !== touched) return;
-    this.#touched = null;
-    const present = new Set(assets.map(({ id }) => id));
-    for (const id of [...this.#cards.keys()]) if (!present.has(id) && !touched.has(id)) this.#take(id);
-    // Oldest first, so that each goes on top of the ones before it.
-    for (const asset of assets.reverse()) if (!touched.has(asset.id)) this.#put(asset);
-    this.#onchange();
+  async #read() {
+    const search = this.#search;
+    const { assets, total } = await api.listAssets(this.#limit, search);
+    // A later word was typed meanwhile; its answer is on its way.
+    if (search === this.#search) this.#total = total;
+    this.more.hidden = assets.length >= total;
+    this.tools.hidden = !search && total < MANY;
+    setText(this.count, search ? (total === 1 ? '1 video is called so' : `${total} videos are called so`) : `${total} videos`);
+    this.#onlist();
+    return assets;
   }
 
+  #find(search) {
+    if (search === this.#search) return;
+    this.#search = search;
+    this.#limit = PAGE;
+    this.sync().catch((error) => setText(this.count, `Not searched: ${error.message}`));
+  }
+
+  async #grow() {
+    this.#limit += PAGE;
+    await this.sync().catch(() => {});
+  }
+
+  /** News of a video that is on no shown page is none. */
   apply(asset) {
-    this.#touched?.add(asset.id);
-    this.#put(asset);
-    this.#onchange();
+    if (!this.cards.has(asset.id)) {
+      if (this.#search && !asset.name.toLowerCase().includes(this.#search.toLowerCase())) return;
+      const oldest = [...this.cards.values()].reduce((old, { asset: { created } }) => (created < old ? created : old), '9');
+      if (this.cards.size < this.#total && asset.created < oldest) return;
+    }
+    super.apply(asset);
   }
 
-  remove(id) {
-    this.#touched?.add(id);
-    const card = this.#cards.get(id);
-    this.#take(id);
-    if (card) announce(`${fileName(card.asset.name)} was removed`);
-    this.#onchange();
-  }
-
-  /** The server is back: a player that gave up meanwhile tries again. */
-  wake() {
-    for (const card of this.#cards.values()) card.player?.wake();
+  /** All rendering is paused, or goes on. */
+  showPaused(paused) {
+    if (paused === this.paused) return;
+    this.paused = paused;
+    for (const card of this.cards.values()) card.draw();
   }
 
   showThisBoard(board) {
     this.thisBoard = board;
-    for (const card of this.#cards.values()) card.update(card.asset);
-  }
-
-  #put(asset) {
-    const known = this.#cards.get(asset.id);
-    if (known) {
-      known.update(asset);
-      return;
-    }
-    const card = new Card(asset, this);
-    this.#cards.set(asset.id, card);
-    // Newest first. Cards that are there never move: moving one would stop its video.
-    const next = [...this.#section.children].find((other) => other.dataset.created <= asset.created);
-    this.#section.insertBefore(card.element, next ?? null);
-  }
-
-  #take(id) {
-    const card = this.#cards.get(id);
-    if (!card) return;
-    this.#cards.delete(id);
-    const focused = card.element.contains(document.activeElement);
-    const neighbour = card.element.nextElementSibling ?? card.element.previousElementSibling;
-    card.stop();
-    card.element.remove();
-    if (focused) (neighbour?.querySelector('.name') ?? document.getElementById('add')).focus();
-  }
-
-  /** One video plays at a time. */
-  playing(card) {
-    for (const other of this.#cards.values()) if (other !== card) other.stop();
+    for (const card of this.cards.values()) card.draw();
   }
 }
 
-class Card {
+class Card extends PlayableCard {
   asset;
-  player = null;
   #list;
   #factsOf = '';
   #said = '';
 
   constructor(asset, list) {
-    this.#list = list;
     const name = fileName(asset.name);
+    super(list, name);
+    this.#list = list;
     this.picture = h('span', { class: 'picture' });
     this.length = h('span', { class: 'length' });
     this.thumb = h('button', { type: 'button', class: 'thumb', onclick: () => this.play() }, this.picture, h('span', { class: 'go' }, icon('plays')), this.length);
@@ -113,27 +110,38 @@ class Card {
     this.failureBox = h('div', { class: 'failure' }, icon('alert'), this.failure);
 
     const named = (verb) => ({ label: `${verb} ${name}` });
-    this.playButton = button('Play', () => this.play(), { kind: 'strong', picture: 'plays', ...named('Play') });
     this.make = button('Make a stream', () => this.#ask(api.wantStream), named('Make a stream of'));
     this.stopMaking = button('Stop', () => this.#ask(api.dropStream), named('Stop making the stream of'));
-    this.copy = button('Copy stream address', () => this.#copyAddress(), named('Copy the stream address of'));
     this.original = h('a', { class: 'button', href: api.fileUrl(asset.id), download: asset.name, 'aria-label': `Download the original of ${name}`, text: 'Download original' });
     this.removeButton = button('Remove', () => this.#confirmRemoval(), { kind: 'danger', ...named('Remove') });
     this.actions = h('div', { class: 'actions' }, this.playButton, this.make, this.copy, this.original, this.stopMaking, this.removeButton);
 
     this.strip = new BoardStrip();
+    this.variants = new VariantTable(name);
     const title = `asset-${asset.id}`;
     this.element = h('article', { class: 'asset', 'aria-labelledby': title, data: { id: asset.id, created: asset.created } },
       h('div', { class: 'asset-in' }, this.thumb,
         h('div', { class: 'asset-text' },
           h('h2', { class: 'name', id: title, tabindex: '-1' }, this.name), this.facts, this.failureBox, this.workBox, this.actions)),
-      this.strip.element);
+      this.strip.element, this.variants.element);
     this.update(asset);
   }
 
   update(asset) {
     this.asset = asset;
-    const { element } = this;
+    this.draw();
+  }
+
+  get title() {
+    const { id, name, thumbnail, stream, probe } = this.asset;
+    return {
+      id, name, url: stream?.url ?? null, poster: thumbnail, live: false, making: stream?.state === 'running',
+      total_s: stream?.progress?.total_s ?? probe?.duration_s, waiting: null,
+    };
+  }
+
+  draw() {
+    const { asset, element } = this;
     element.dataset.state = asset.state;
     element.dataset.stream = asset.stream?.state ?? 'none';
     setText(this.name, fileName(asset.name));
@@ -142,48 +150,18 @@ class Card {
     this.#drawWork(asset);
     this.#drawFailure(asset);
     this.strip.update(asset, this.#list.thisBoard);
+    this.variants.update(asset, this.#list.paused);
 
     const video = Boolean(mainVideo(asset.probe));
     const playable = Boolean(asset.stream?.url);
     const making = ['waiting', 'running'].includes(asset.stream?.state);
     this.thumb.disabled = !playable;
     this.thumb.setAttribute('aria-label', playable ? `Play ${fileName(asset.name)}` : `${fileName(asset.name)}, no stream to play yet`);
-    this.playButton.hidden = !playable || this.player !== null;
-    this.copy.hidden = !playable;
     this.stopMaking.hidden = !making;
-    this.make.hidden = asset.state !== 'ready' || !video || making || asset.stream?.state === 'done';
+    this.make.hidden = asset.state !== 'ready' || !video || asset.probe.picture || making || asset.stream?.state === 'done';
     setText(this.make, asset.stream?.state === 'failed' ? 'Try the stream again' : 'Make a stream');
     this.original.hidden = asset.state === 'probing' || !asset.cid;
-    if (this.player && !playable) this.stop();
-    this.player?.update(asset);
-  }
-
-  play() {
-    if (this.player) {
-      this.player.video.focus();
-      return;
-    }
-    this.#list.playing(this);
-    this.player = new Player(this.asset, {
-      onclose: () => {
-        this.stop();
-        this.playButton.focus();
-      },
-    });
-    this.element.classList.add('playing');
-    this.element.prepend(this.player.element);
-    this.update(this.asset);
-    this.player.video.focus({ preventScroll: true });
-    this.player.element.scrollIntoView({ block: 'nearest' });
-    this.player.start();
-  }
-
-  stop() {
-    if (!this.player) return;
-    this.player.close();
-    this.player = null;
-    this.element.classList.remove('playing');
-    this.update(this.asset);
+    this.drawPlayer();
   }
 
   #drawPicture(asset) {
@@ -274,40 +252,16 @@ class Card {
     announce(text);
   }
 
-  async #copyAddress() {
-    const done = await copyText(new URL(this.asset.stream.url, document.baseURI).href, null);
-    setText(this.copy, done ? 'Address copied' : 'Copying is not allowed here');
-    if (done) announce('Stream address copied');
-    this.copy.addEventListener('blur', () => setText(this.copy, 'Copy stream address'), { once: true });
-  }
-
   #confirmRemoval() {
-    const dialog = document.getElementById('confirm');
-    const asset = this.asset;
-    const problem = h('p', { class: 'failure-text', role: 'alert' });
-    const yes = button('Remove', async () => {
-      yes.disabled = true;
-      try {
-        await api.removeAsset(asset.id);
-      } catch (error) {
-        if (error.status !== 404) {
-          yes.disabled = false;
-          setText(problem, `Not removed: ${error.message}.`);
-          return;
-        }
-      }
-      dialog.close();
-      this.#list.remove(asset.id);
-    }, { kind: 'danger solid' });
-    const no = button('Keep it', () => dialog.close());
-    no.autofocus = true;
-    dialog.replaceChildren(
-      h('div', { class: 'sheet-body' },
-        h('h2', { id: 'confirm-title', text: 'Remove this video?' }),
-        h('p', { id: 'confirm-text' }, h('bdi', { class: 'strong', text: fileName(asset.name) }), ' and its stream will be deleted from this server. Screens that play the stream will stop.'),
-        problem,
-        h('div', { class: 'actions end' }, no, yes)));
-    closeOutside(dialog);
-    dialog.showModal();
+    const { id, name } = this.asset;
+    confirm({
+      title: 'Remove this video?',
+      text: [h('bdi', { class: 'strong', text: fileName(name) }), ' and its stream will be deleted from this server. Screens that play the stream will stop.'],
+      yes: 'Remove', no: 'Keep it', failed: 'Not removed',
+      act: async () => {
+        await removed(api.removeAsset(id));
+        this.#list.remove(id);
+      },
+    });
   }
 }

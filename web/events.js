@@ -1,7 +1,7 @@
 // Live changes from /api/events. Reconnecting is done here rather than left to the
 // browser, because a browser gives up for good on some answers and because every new
 // connection must be followed by reading the whole list: what changed meanwhile is
-// not repeated. `onopen` is called after each (re)connection, `onlost` once per loss.
+// not repeated. `onopen` is called after each (re)connection, `onlost` after each attempt that failed.
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 10_000;
@@ -12,33 +12,40 @@ export class Events {
   #source = null;
   #wait = FIRST_WAIT_MS;
   #timer = 0;
-  #lost = false;
   #hiddenAt = 0;
+  /** Until somebody signs in there is nothing to hear. */
+  #stopped = true;
 
-  constructor({ onasset, onremoved, onopen, onlost }) {
-    Object.assign(this, { onasset, onremoved, onopen, onlost });
-    addEventListener('online', () => this.connect());
+  constructor({ onasset, onlive, onremote, onremoved, onopen, onlost }) {
+    Object.assign(this, { onasset, onlive, onremote, onremoved, onopen, onlost });
+    addEventListener('online', () => this.#again());
     addEventListener('offline', () => this.retry());
     // A page kept for the back button must not hold one of the few connections a browser has.
     addEventListener('pagehide', () => this.#source?.close());
-    addEventListener('pageshow', (event) => event.persisted && this.connect());
+    addEventListener('pageshow', (event) => event.persisted && this.#again());
     document.addEventListener('visibilitychange', () => {
       if (document.hidden) this.#hiddenAt = Date.now();
-      else if (this.#hiddenAt && Date.now() - this.#hiddenAt > HIDDEN_TOO_LONG_MS) this.connect();
+      else if (this.#hiddenAt && Date.now() - this.#hiddenAt > HIDDEN_TOO_LONG_MS) this.#again();
     });
   }
 
+  #again() {
+    if (!this.#stopped) this.connect();
+  }
+
   connect() {
+    this.#stopped = false;
     clearTimeout(this.#timer);
     this.#source?.close();
     const source = new EventSource('/api/events');
     this.#source = source;
     source.onopen = () => {
-      this.#lost = false;
       this.onopen();
     };
     source.onerror = () => source === this.#source && this.retry();
     source.addEventListener('asset', (event) => this.onasset(JSON.parse(event.data)));
+    source.addEventListener('remote', (event) => this.onremote(JSON.parse(event.data)));
+    source.addEventListener('live', (event) => this.onlive(JSON.parse(event.data)));
     // The server dropped events that this page was too slow to take.
     source.addEventListener('resync', () => this.connect());
     source.addEventListener('removed', (event) => this.onremoved(JSON.parse(event.data).id));
@@ -49,15 +56,21 @@ export class Events {
     this.#wait = FIRST_WAIT_MS;
   }
 
-  /** What was connected did not serve: says so, and tries again after a growing wait. */
-  retry() {
+  /** Nobody listens until `connect` is called again. */
+  stop() {
     this.#source?.close();
     this.#source = null;
     clearTimeout(this.#timer);
-    if (!this.#lost) {
-      this.#lost = true;
-      this.onlost();
-    }
+    this.#stopped = true;
+  }
+
+  /** What was connected did not serve: says so, and tries again after a growing wait. */
+  retry() {
+    if (this.#stopped) return;
+    this.#source?.close();
+    this.#source = null;
+    clearTimeout(this.#timer);
+    this.onlost();
     this.#timer = setTimeout(() => this.connect(), this.#wait);
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT_MS);
   }

@@ -260,7 +260,11 @@ export class Upload {
         const gone = method === 'HEAD' && (status === 404 || status === 410);
         if ((status >= 200 && status < 300) || gone) end(resolve, { status, headers: (name) => xhr.getResponseHeader(name) });
         // The picked file changed on disk would show up as 409 for ever; a fresh HEAD settles the usual case.
-        else if ([404, 408, 409, 410, 423, 425, 429].includes(status) || (status >= 500 && status !== 507)) end(reject, new Transient(problemText(status, xhr.responseText)));
+        else if (status === 401) {
+          // Goes on when somebody signed in again: the file is still at hand.
+          dispatchEvent(new Event('kinora-signed-out'));
+          end(reject, new Transient(problemText(status, xhr.responseText)));
+        } else if ([404, 408, 409, 410, 423, 425, 429].includes(status) || (status >= 500 && status !== 507)) end(reject, new Transient(problemText(status, xhr.responseText)));
         else end(reject, new Refused(problemText(status, xhr.responseText)));
       };
       xhr.onerror = () => this.#unreadable().then((cause) => end(reject, cause));

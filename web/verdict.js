@@ -155,5 +155,8 @@ export async function copyText(text, shown = null) {
 
 /** A click on the dimmed page closes a sheet, as Esc does. */
 export function closeOutside(sheet) {
-  sheet.onclick = (event) => event.target === sheet && sheet.close();
+  // Returning false would cancel the click, and with it a form's being sent.
+  sheet.onclick = (event) => {
+    if (event.target === sheet) sheet.close();
+  };
 }

@@ -15,6 +15,10 @@ const CONTAINER = {
   'mov,mp4,m4a,3gp,3g2,mj2': 'MP4', 'matroska,webm': 'Matroska', mpegts: 'MPEG-TS', avi: 'AVI', flv: 'FLV', ogg: 'Ogg',
   asf: 'Windows Media', mpeg: 'MPEG program stream', mxf: 'MXF', wav: 'WAV', mp3: 'MP3',
 };
+/** Still pictures go by the name of their file's kind; FFmpeg has one for each of its readers. */
+const PICTURE = {
+  mjpeg: 'JPEG', av1: 'AVIF', targa: 'TGA', jpeg2000: 'JPEG 2000', png: 'PNG', webp: 'WebP', gif: 'GIF', heif: 'HEIF', ico: 'ICO',
+};
 const HDR = { hdr10: 'HDR10', hlg: 'HLG HDR', 'dolby-vision': 'Dolby Vision' };
 
 /**
@@ -51,6 +55,34 @@ export function clock(seconds) {
   const hours = Math.floor(whole / 3600);
   const minutes = Math.floor(whole / 60) % 60;
   return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
+/** A moment as a person nearby says it: 14:05, or 19 Nov, 14:05 on another day. */
+export function moment(iso, now = new Date()) {
+  const date = new Date(iso ?? NaN);
+  if (Number.isNaN(date.getTime())) return '';
+  const time = { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' };
+  const day = date.toDateString() === now.toDateString() ? {} : { day: 'numeric', month: 'short' };
+  return new Intl.DateTimeFormat('en-GB', { ...time, ...day }).format(date);
+}
+
+/** A length as people say it: 45 s, 5 min, 1 h 30 min. */
+export function span(seconds) {
+  if (!(seconds > 0)) return '';
+  if (seconds < 120 && seconds % 60) return `${Math.round(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 60) return `${minutes} min`;
+  return [`${Math.floor(minutes / 60)} h`, minutes % 60 ? `${minutes % 60} min` : null].filter(Boolean).join(' ');
+}
+
+/** A track of sound or captions: its own name, or its language where it has none. */
+export function trackName({ name, lang }) {
+  if (name && name !== lang) return name;
+  try {
+    return new Intl.DisplayNames('en', { type: 'language' }).of(lang);
+  } catch {
+    return lang || 'unnamed';
+  }
 }
 
 /** Time left, as coarse as it is known. */
@@ -91,6 +123,14 @@ export function facts(probe, size) {
   if (!probe) return [];
   const rows = [];
   const video = mainVideo(probe);
+  if (probe.picture) {
+    const { container: kind } = probe;
+    const codec = kind === 'ico' || !video ? kind : video.codec;
+    return [
+      ['Picture', [PICTURE[codec] ?? codec?.toUpperCase(), displaySize(video)?.join(' × ')].filter(Boolean).join(', ')],
+      ['File', bytes(size ?? probe.size)],
+    ];
+  }
   if (video) {
     const depth = video.bit_depth && video.bit_depth !== 8 ? `${video.bit_depth}-bit` : null;
     const chroma = video.chroma && video.chroma !== '4:2:0' ? video.chroma : null;

@@ -8,6 +8,7 @@ const RELEASES: [&str; 3] = ["ffmpeg_6_0", "ffmpeg_6_1", "ffmpeg_7_0"];
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-check-cfg=cfg(fuzzing)");
     for release in RELEASES {
         println!("cargo::rustc-check-cfg=cfg({release})");
         let reached = format!("DEP_FFMPEG_{}", release.to_uppercase());

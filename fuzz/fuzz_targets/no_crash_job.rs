@@ -56,7 +56,8 @@ fuzz_target!(|input: &[u8]| {
         let Ok(mut writing) = capture.begin(format) else {
             continue;
         };
-        if let Ok(outcome) = session.decode(&job, &mut |rows| writing.rows(&rows)) {
+        let place = writing.place();
+        if let Ok(outcome) = session.decode(&job, place, &mut |rows| writing.rows(&rows)) {
             let _ = writing.finish(outcome.picture);
         }
     }

@@ -15,11 +15,12 @@ const TYPES = {
   '.m3u8': 'application/vnd.apple.mpegurl', '.ts': 'video/mp2t', '.jpg': 'image/jpeg',
 };
 // The server's own, from crates/server/src/border.rs.
-const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' data: blob:; connect-src 'self'; font-src 'self'; manifest-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 export class Canned {
   assets = [];
-  status = { version: '0.1.0', uptime_s: 60, free_bytes: 182_400_000_000, policy: { render: true, allow_software: false }, max_upload: 64_000_000_000 };
+  lives = [];
+  status = { version: '0.1.0', uptime_s: 60, free_bytes: 182_400_000_000, disk_bytes: 500_000_000_000, used: { originals: 120_000_000_000, variants: 64_000_000_000, streams: 90_000_000_000 }, policy: { render: true, allow_software: false }, max_upload: 64_000_000_000 };
   board = { id: 'x86', name: 'PC (x86)', model: null };
   /** Asset JSON for a finished upload; tests may replace it. */
   accept = (upload) => ({ ...blank(upload.name, upload.size), id: `up${upload.id}` });
@@ -83,6 +84,13 @@ export class Canned {
     this.send('asset', asset);
   }
 
+  putLive(stream) {
+    const at = this.lives.findIndex(({ name }) => name === stream.name);
+    if (at >= 0) this.lives[at] = stream;
+    else this.lives.unshift(stream);
+    this.send('live', stream);
+  }
+
   send(event, data) {
     for (const client of this.#clients) client.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
   }
@@ -113,17 +121,71 @@ export class Canned {
       response.write(': hello\n\n');
       this.#clients.add(response);
       response.on('close', () => this.#clients.delete(response));
-    } else if (path === '/api/assets') json(response, this.assets);
+    } else if (path === '/api/assets') this.#list(response, url);
+    else if (path === '/api/variants') await this.#rendering(request, response);
+    else if (path === '/api/boards' || path.startsWith('/api/boards/')) await this.#boards(request, response, path);
+    else if (path === '/api/streams' || path.startsWith('/api/streams/')) await this.#live(request, response, url);
+    else if (path === '/api/remotes') json(response, []);
+    else if (path === '/api/playlists') json(response, this.playlists);
+    else if (/^\/api\/playlists\/[^/]+\/now$/.test(path)) json(response, this.#playing(path.split('/')[3]));
+    else if (path === '/api/session') json(response, { needed: false, role: 'admin', name: null });
     else if (path === '/api/status') json(response, this.status);
     else if (path === '/api/board') json(response, this.board);
     else if (path.startsWith('/api/uploads')) await this.#tus(request, response, path);
-    else if (path.startsWith('/api/assets/')) this.#asset(request, response, path);
+    else if (path.startsWith('/api/assets/')) await this.#asset(request, response, path);
     else if (path.startsWith('/streams/') && this.streams) await file(response, join(this.streams, normalize(path.slice('/streams/'.length))), true);
     else if (path === '/hls.min.js') await file(response, join(WEB, 'node_modules/hls.js/dist/hls.min.js'));
     else await file(response, join(WEB, path === '/' ? 'index.html' : normalize(path)));
   }
 
-  #asset(request, response, path) {
+  /** Boards of the table; an enrolled one says so. */
+  boards = [['pi3', 'Raspberry Pi 3', 'h264 1080p30'], ['pi4-64', 'Raspberry Pi 4', 'hevc 2160p60'], ['x86', 'PC (x86)', 'hevc 2160p60']].map(([id, name, target]) => ({ id, name, target, enrolled: null }));
+  playlists = [{ name: 'default', version: 0, time_zone: 'UTC', items: [] }];
+
+  /** Whatever is enabled plays. */
+  #playing(name) {
+    const { items } = this.playlists.find((list) => list.name === name);
+    const found = items.filter(({ enabled }) => enabled).flatMap(({ asset: id }) => this.assets.filter((asset) => asset.id === id));
+    return { name, items: found.map(({ id, name: called }) => ({ asset: id, name: called, duration_s: 10, url: `/api/assets/${id}/file` })), until: '2026-11-20T23:00:00Z' };
+  }
+
+  rendering = { paused: false, pause_s: 0, unfinished: 0, done: 0, failed: 0, cancelled: 0, variants: [] };
+  /** Changes of rendering that were asked for, with the asset's id or null. */
+  changes = [];
+
+  #list(response, url) {
+    const search = url.searchParams.get('search')?.toLowerCase() ?? '';
+    const limit = Number(url.searchParams.get('limit'));
+    const from = Number(url.searchParams.get('after') ?? 0);
+    const found = this.assets.filter(({ name }) => name.toLowerCase().includes(search));
+    const headers = { 'Content-Type': 'application/json', 'Kinora-Total': String(found.length) };
+    if (from + limit < found.length) headers.Link = `</api/assets?limit=${limit}&after=${from + limit}>; rel="next"`;
+    response.writeHead(200, headers).end(JSON.stringify(found.slice(from, from + limit)));
+  }
+
+  async #rendering(request, response) {
+    if (request.method === 'PATCH') {
+      const change = JSON.parse(Buffer.concat(await request.toArray()).toString());
+      this.changes.push([null, change]);
+      if ('paused' in change) this.rendering.paused = change.paused;
+      if (change.cancel) Object.assign(this.rendering, { cancelled: this.rendering.unfinished, unfinished: 0 });
+    }
+    json(response, this.rendering);
+  }
+
+  async #boards(request, response, path) {
+    const board = this.boards.find(({ id }) => id === path.split('/')[3]);
+    if (request.method === 'PUT') {
+      const { policy } = JSON.parse(Buffer.concat(await request.toArray()).toString());
+      board.enrolled = { policy, renders: policy !== 'gate', since: '2026-11-20T12:00:00Z' };
+      response.writeHead(204).end();
+    } else if (request.method === 'DELETE') {
+      board.enrolled = null;
+      response.writeHead(204).end();
+    } else json(response, this.boards);
+  }
+
+  async #asset(request, response, path) {
     const [, , , id, what] = path.split('/');
     const asset = this.assets.find((each) => each.id === id);
     // A card that was just shown may ask for its picture after the test took its asset away.
@@ -131,13 +193,43 @@ export class Canned {
       response.writeHead(200, { 'Content-Type': 'image/jpeg' });
       response.end(this.thumbnail);
     } else if (!asset) problem(response, 404, 'no such asset');
-    else if (what === 'stream') {
+    else if (what === 'variants') {
+      const change = JSON.parse(Buffer.concat(await request.toArray()).toString());
+      this.changes.push([id, change]);
+      if ('paused' in change) asset.paused = change.paused;
+      json(response, asset);
+    } else if (what === 'stream') {
       response.writeHead(204).end();
     } else if (request.method === 'DELETE') {
       this.assets = this.assets.filter((each) => each.id !== id);
       response.writeHead(204).end();
       this.send('removed', { id });
     } else json(response, asset);
+  }
+
+  /** What was asked for by POST, as it came. */
+  asked = [];
+
+  async #live(request, response, url) {
+    const name = decodeURIComponent(url.pathname.split('/')[3] ?? '');
+    if (request.method === 'POST') {
+      const asked = JSON.parse(Buffer.concat(await request.toArray()).toString());
+      this.asked.push(asked);
+      if (this.lives.some((each) => each.name === asked.name)) {
+        problem(response, 409, `there is another stream "${asked.name}"`);
+        return;
+      }
+      const stream = live(asked.name, { source: asked.source, state: 'waiting', url: null, media_s: null, window_s: asked.window_s, low_latency: asked.low_latency });
+      this.putLive(stream);
+      response.writeHead(201, { 'Content-Type': 'application/json' }).end(JSON.stringify(stream));
+    } else if (request.method === 'DELETE' && url.searchParams.get('keep') === 'true') {
+      this.seen.push(`END ${name}`);
+      response.writeHead(202).end();
+    } else if (request.method === 'DELETE') {
+      this.lives = this.lives.filter((each) => each.name !== name);
+      response.writeHead(204).end();
+      this.send('removed', { id: name });
+    } else json(response, this.lives);
   }
 
   async #tus(request, response, path) {
@@ -274,5 +366,13 @@ export function done(id) {
   return {
     state: 'done', error: null, url: `/streams/${id}/master.m3u8`, progress: { fraction: 1, media_s: 14.02, total_s: 14.02, speed: 2, eta_s: 0 },
     rungs: ['1080p', '720p', '360p'].map((name) => ({ name, width: 1, height: parseInt(name, 10), bit_rate: 1e6, segments: 4, bytes: 1, copied: false })),
+  };
+}
+
+/** A live stream that goes on, with `over` put on top. */
+export function live(name, over = {}) {
+  return {
+    name, state: 'running', created: '2026-11-20T12:00:00Z', source: 'rtsp://camera.lan', url: `/streams/${name}/master.m3u8`,
+    window_s: null, low_latency: false, media_s: 725.4, waiting: null, ...over,
   };
 }

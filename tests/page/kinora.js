@@ -12,6 +12,10 @@ export const BIN = process.env.KINORA_BIN;
 export class Kinora {
   #child = null;
   #talk = [];
+  /** What it said on standard error. */
+  get said() {
+    return this.#talk.join('');
+  }
 
   /** `options` are further arguments of `kinora serve`. */
   static async start(...options) {
@@ -29,7 +33,7 @@ export class Kinora {
     child.stderr.on('data', (text) => this.#talk.push(text));
     this.url = await new Promise((resolve, reject) => {
       createInterface({ input: child.stdout }).once('line', (line) => {
-        const found = /http:\/\/\S+/.exec(line);
+        const found = /https?:\/\/\S+/.exec(line);
         if (found) resolve(`${found[0]}/`);
         else reject(new Error(`kinora serve said: ${line}`));
       });

@@ -118,6 +118,56 @@ test('an H.264 clip plays at three resolutions to its end', { skip, ...LONG }, a
   await card(page, 'test card.mp4').getByRole('button', { name: /^Play/ }).last().click();
   await page.getByRole('radio', { name: 'Auto' }).waitFor();
   await playsAtThreeRungs(page);
+  // The tile of 9 s: the second of the third sheet, out of the store.
+  const { x, y, width, height } = await page.getByRole('slider', { name: 'Position' }).boundingBox();
+  await page.mouse.move(x + 8 + ((width - 16) * 9.2) / 12, y + height / 2);
+  await media(page, () => document.querySelector('.tile').style.backgroundImage);
+  const [sheet, place] = await page.locator('.tile').evaluate(({ style }) => [style.backgroundImage, style.backgroundPosition]);
+  assert.match(sheet, /\/ipfs\/bafk\w+\?filename=00002\.jpg"\)$/);
+  assert.equal(place, '-160px 0px');
+  assert.deepEqual(await page.evaluate(async (url) => {
+    const image = new Image();
+    image.src = url;
+    await image.decode();
+    return [image.width, image.height];
+  }, /"(.*)"/.exec(sheet)[1]), [320, 180]);
+  await picture(page, 'real-thumbnail');
+  assert.deepEqual(await player.errors(), []);
+});
+
+test('captions and the other sound can be chosen', { skip, ...LONG }, async (t) => {
+  const clip = join(folder, 'talk.mkv');
+  const captions = join(folder, 'talk.srt');
+  await writeFile(captions, '1\n00:00:00,200 --> 00:00:07,500\nOne caption\n');
+  execFileSync('ffmpeg', ['-v', 'error', '-f', 'lavfi', '-i', 'testsrc2=s=320x180:r=25:d=8', '-f', 'lavfi', '-i', 'sine=440:d=8', '-f', 'lavfi', '-i', 'sine=880:d=8', '-i', captions,
+    '-map', '0', '-map', '1', '-map', '2', '-map', '3', '-c:v', 'libx264', '-preset', 'ultrafast', '-pix_fmt', 'yuv420p', '-c:a', 'aac', '-c:s', 'srt',
+    '-metadata:s:a:0', 'language=eng', '-metadata:s:a:1', 'language=deu', '-metadata:s:s:0', 'language=eng', clip]);
+  const server = await serve('--policy', 'render');
+  const page = await open(t, browser, server.url);
+  const player = await watchPlayer(page);
+  await page.setInputFiles('#files', clip);
+  await card(page, 'talk.mkv').getByText(/^Stream ready/).waitFor({ timeout: 120_000 });
+  await card(page, 'talk.mkv').getByRole('button', { name: /^Play/ }).last().click();
+  const shown = () => page.evaluate(() => [...document.querySelector('video').textTracks].filter(({ mode }) => mode === 'showing').flatMap(({ cues }) => [...(cues ?? [])].map(({ text }) => text)));
+  const choices = (label) => page.getByLabel(label).locator('option').allTextContents();
+  await page.getByLabel('Captions').waitFor();
+  assert.deepEqual(await choices('Captions'), ['No captions', 'Captions: English']);
+  assert.deepEqual(await choices('Sound track'), ['Sound: English', 'Sound: German']);
+  assert.deepEqual(await shown(), [], 'nobody asked for captions');
+  await page.getByLabel('Captions').selectOption({ index: 1 });
+  await media(page, () => [...document.querySelector('video').textTracks].some(({ mode, activeCues }) => mode === 'showing' && activeCues?.length));
+  assert.deepEqual(await shown(), ['One caption']);
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.equal(await sideways(page), 0);
+  await picture(page, 'real-captions');
+  await page.getByLabel('Captions').selectOption('No captions');
+  assert.deepEqual(await shown(), []);
+  const asked = [];
+  page.on('request', (request) => asked.push(request.url()));
+  await page.getByLabel('Sound track').selectOption({ index: 1 });
+  await media(page, () => document.querySelector('video').ended);
+  assert.equal(await page.getByLabel('Sound track').inputValue(), '1');
+  assert.ok(asked.some((url) => /audio.*\.m3u8/.test(url)), asked.join('\n'));
   assert.deepEqual(await player.errors(), []);
 });
 

@@ -36,12 +36,14 @@ pub const ROOMS: &[Room] = &[
     room("ladder", &["media"], &[]),
     room("store", &[], &[]),
     room("catalog", &["store", "boards"], &[]),
+    room("publish", &["ladder", "store", "catalog"], &[]),
     room("player", &["boards"], &[]),
-    room("server", &["catalog", "store", "ladder", "media", "boards"], &["src/process.rs"]),
+    room("python", &["ladder"], &[]),
+    room("server", &["catalog", "store", "ladder", "publish", "media", "boards"], &["src/process.rs"]),
     room("va-driver", &["v4l2", "bitstream"], &["src/"]),
     room("decoded", &["v4l2", "bitstream", "media"], &["src/", "tests/sandbox.rs"]),
-    room("cli", &["boards", "catalog", "ladder", "media", "player", "server", "store", "v4l2", "bitstream"], &["src/guard.rs"]),
-    room("guest-tests", &["v4l2", "bitstream"], &["src/chardev.rs", "src/hostile.rs"]),
+    room("cli", &["boards", "catalog", "ladder", "media", "player", "publish", "server", "store", "v4l2", "bitstream"], &["src/guard.rs", "src/quiet.rs"]),
+    room("guest-tests", &["v4l2", "bitstream", "va-driver"], &["src/chardev.rs", "src/hostile.rs"]),
     room("xtask", &[], &["src/bench.rs", "src/vm/"]),
 ];
 
@@ -63,11 +65,13 @@ pub const OWNED: &[Owned] = &[
     owned("utoipa*", &["server"]),
     owned("tower*", &["server"]),
     owned("hyper*", &["server"]),
-    owned("tokio*", &["server", "cli"]),
+    owned("tokio*", &["server", "cli", "store", "catalog"]),
     owned("rusqlite", &["store", "catalog"]),
+    owned("sqlx*", &["catalog"]),
     owned("anyhow", &["cli", "xtask"]),
     owned("clap*", &["cli", "decoded", "xtask"]),
     owned("indicatif", &["cli"]),
+    owned("pyo3*", &["python"]),
 ];
 
 /// Names that say nothing about what a file holds.

@@ -443,9 +443,10 @@ mod tests {
             check_room(&package("media", &[("ladder", true)])),
             &["media/Cargo.toml: may not use the room ladder"],
         );
+        check(check_room(&package("catalog", &[("rusqlite", false)])), &[]);
         check(
-            check_room(&package("store", &[("tokio-util", false)])),
-            &["store/Cargo.toml: may not use tokio-util, which belongs to server and cli"],
+            check_room(&package("server", &[("rusqlite", false)])),
+            &["server/Cargo.toml: may not use rusqlite, which belongs to store and catalog"],
         );
         check(
             check_room(&package("ladder", &[("ffmpeg-sys-the-third", false)])),

@@ -25,6 +25,9 @@ CONFIG_KALLSYMS=y
 CONFIG_DYNAMIC_DEBUG=y
 CONFIG_DEBUG_KERNEL=y
 CONFIG_DETECT_HUNG_TASK=y
+# To be asked from outside what it is at, when the time is over.
+CONFIG_MCONSOLE=y
+CONFIG_MAGIC_SYSRQ=y
 CONFIG_STACKTRACE=y
 
 # What glibc, GLib and ffmpeg expect of a kernel.

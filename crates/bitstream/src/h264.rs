@@ -13,6 +13,7 @@ mod controls;
 mod dpb;
 mod poc;
 mod pps;
+mod recount;
 mod scaling;
 mod slice;
 mod sps;
@@ -24,6 +25,7 @@ pub use controls::{
 pub use dpb::{Dpb, Held, Picture, Violation};
 pub use poc::{PicOrder, PicOrderCnt};
 pub use pps::{PicParameterSet, parse_pps, write_pps};
+pub use recount::{RECOUNT_LSB_MINUS4, Recount};
 pub use scaling::{ScalingList, ScalingLists};
 pub use slice::{
     MAX_MARKING_OPERATIONS, MAX_REF_PIC_LIST, Marking, Mmco, RefPicListModification, SliceHeader,

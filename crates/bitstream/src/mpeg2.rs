@@ -141,9 +141,9 @@ pub struct Quantisation {
     pub intra_quantiser_matrix: [u8; 64],
     /// Other macroblocks.
     pub non_intra_quantiser_matrix: [u8; 64],
-    /// Chroma of intra coded macroblocks in 4:2:2 and 4:4:4.
+    /// Chroma of intra coded macroblocks in 4:2:2 and 4:4:4; in 4:2:0 the one of luma.
     pub chroma_intra_quantiser_matrix: [u8; 64],
-    /// Chroma of other macroblocks in 4:2:2 and 4:4:4.
+    /// Chroma of other macroblocks in 4:2:2 and 4:4:4; in 4:2:0 the one of luma.
     pub chroma_non_intra_quantiser_matrix: [u8; 64],
 }
 
@@ -406,13 +406,20 @@ impl State {
             }
         }
         let (sequence, temporal_reference, mut picture) = headers.complete()?;
+        let mut quantisation = headers.quantisation;
+        if sequence.chroma_format == CHROMA_420 {
+            // Chroma has none of its own there; a stream that loads some all the same is not followed.
+            quantisation.chroma_intra_quantiser_matrix = quantisation.intra_quantiser_matrix;
+            quantisation.chroma_non_intra_quantiser_matrix =
+                quantisation.non_intra_quantiser_matrix;
+        }
         let (start, end) = range.ok_or(ParseError::Missing("slice"))?;
         let prediction = self.predict(&picture);
         picture.forward_ref_ts = prediction.forward.unwrap_or(0);
         picture.backward_ref_ts = prediction.backward.unwrap_or(0);
         Ok(CodedPicture {
             sequence,
-            quantisation: headers.quantisation,
+            quantisation,
             picture,
             temporal_reference,
             group: headers.group,

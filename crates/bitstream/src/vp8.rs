@@ -4,12 +4,13 @@
 //! [`State`] holds what frames leave to later ones: probabilities, segment and loop filter values, and
 //! which picture is last, golden and alternate (9.7). [`State::parse`] reads a frame against it and
 //! changes nothing; [`State::decoded`] is told of the frame that was decoded. Partitions behind the
-//! header stay unread. [`write_frame_tag`] puts back what VA-API clients take off a frame.
+//! header stay unread. [`FrameTag::write`] puts back what VA-API clients take off a frame.
 
 mod tables;
 
 use crate::boolean::BoolDecoder;
 use crate::fields::FieldError;
+use crate::list::List;
 
 /// [`Segment::flags`]: segmentation is on.
 pub const SEGMENT_ENABLED: u32 = 0x01;
@@ -276,12 +277,17 @@ pub struct State {
     references: Option<References>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Size {
-    width: u16,
-    height: u16,
-    horizontal_scale: u8,
-    vertical_scale: u8,
+/// What a key frame says of the size of pictures (9.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Size {
+    /// Luma samples, 1 to 16383.
+    pub width: u16,
+    /// Luma rows, 1 to 16383.
+    pub height: u16,
+    /// 0 to 3; see [`Frame::horizontal_scale`].
+    pub horizontal_scale: u8,
+    /// See `horizontal_scale`.
+    pub vertical_scale: u8,
 }
 
 impl Default for State {
@@ -309,31 +315,33 @@ impl State {
 
     /// Reads the header of a whole frame.
     pub fn parse(&self, data: &[u8]) -> Result<Header, ParseError> {
-        let tag = Tag::parse(data)?;
-        if !tag.key_frame && self.references.is_none() {
-            return Err(ParseError::NoKeyFrame);
-        }
-        let start = if tag.key_frame { 10 } else { 3 };
-        let size = if tag.key_frame {
-            key_frame_size(data)?
-        } else {
-            self.size
+        let tag = FrameTag::parse(data)?;
+        self.parse_behind(&tag, &data[tag.length()..])
+    }
+
+    /// Reads the header of a frame of which `tag` was taken off.
+    pub fn parse_behind(&self, tag: &FrameTag, behind: &[u8]) -> Result<Header, ParseError> {
+        let size = match (tag.size, self.references) {
+            (Some(size), _) => size,
+            (None, Some(_)) => self.size,
+            (None, None) => return Err(ParseError::NoKeyFrame),
         };
-        let behind = &data[start..];
+        let start = tag.length();
+        let length = start + behind.len();
         let Some((first, behind)) = behind.split_at_checked(tag.first_part_size as usize) else {
             return Err(ParseError::Partition {
                 partition: "first partition",
                 size: tag.first_part_size,
-                length: data.len(),
+                length,
             });
         };
         let mut reader = HeaderReader {
             bits: BoolDecoder::new(first),
             base: start as u64 * 8,
-            key_frame: tag.key_frame,
+            key_frame: tag.size.is_some(),
         };
-        let mut header = reader.header(self, &tag, size)?;
-        partition_sizes(&mut header.frame, data, behind)?;
+        let mut header = reader.header(self, tag, size)?;
+        partition_sizes(&mut header.frame, length, behind)?;
         Ok(header)
     }
 
@@ -366,39 +374,6 @@ impl State {
     }
 }
 
-/// Appends the frame tag, and on key frames start code and size (9.1): what stands ahead of the
-/// first partition.
-pub fn write_frame_tag(out: &mut Vec<u8>, frame: &Frame) -> Result<(), FieldError> {
-    let value = |field, position, value: u32, most: u32| {
-        if value <= most {
-            return Ok(value);
-        }
-        Err(FieldError::Value {
-            field,
-            position,
-            value: value.into(),
-        })
-    };
-    let experimental = u32::from(frame.flags & FRAME_EXPERIMENTAL != 0);
-    let version = value("version", 1, frame.version.into(), 7)? | experimental << 2;
-    let show = u32::from(frame.flags & FRAME_SHOW_FRAME != 0);
-    let size = value("first_part_size", 5, frame.first_part_size, (1 << 19) - 1)?;
-    let tag = u32::from(!frame.is_key_frame()) | version << 1 | show << 4 | size << 5;
-    if !frame.is_key_frame() {
-        out.extend_from_slice(&tag.to_le_bytes()[..3]);
-        return Ok(());
-    }
-    let width = value("width", 48, frame.width.into(), 0x3fff)?;
-    let horizontal = value("horizontal_scale", 62, frame.horizontal_scale.into(), 3)?;
-    let height = value("height", 64, frame.height.into(), 0x3fff)?;
-    let vertical = value("vertical_scale", 78, frame.vertical_scale.into(), 3)?;
-    out.extend_from_slice(&tag.to_le_bytes()[..3]);
-    out.extend_from_slice(&START_CODE);
-    out.extend_from_slice(&((width | horizontal << 14) as u16).to_le_bytes());
-    out.extend_from_slice(&((height | vertical << 14) as u16).to_le_bytes());
-    Ok(())
-}
-
 /// Ahead of a key frame's size (9.1).
 const START_CODE: [u8; 3] = [0x9d, 0x01, 0x2a];
 
@@ -424,16 +399,39 @@ const ENTROPY_DEFAULT: Entropy = Entropy {
     mv_probs: tables::MV_DEFAULT,
 };
 
-/// The first three bytes (9.1).
-struct Tag {
-    key_frame: bool,
-    version: u8,
-    show_frame: bool,
-    first_part_size: u32,
+/// What stands ahead of the first partition (9.1): the frame tag, and on key frames start code and
+/// size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameTag {
+    /// 0 to 7.
+    pub version: u8,
+    /// The frame is to be shown.
+    pub show_frame: bool,
+    /// Bytes of the first partition, 19 bits.
+    pub first_part_size: u32,
+    /// Key frames only.
+    pub size: Option<Size>,
 }
 
-impl Tag {
-    fn parse(data: &[u8]) -> Result<Self, FieldError> {
+impl FrameTag {
+    /// The tag of a frame.
+    pub fn of(frame: &Frame) -> Self {
+        let experimental = u8::from(frame.flags & FRAME_EXPERIMENTAL != 0);
+        FrameTag {
+            version: frame.version | experimental << 2,
+            show_frame: frame.flags & FRAME_SHOW_FRAME != 0,
+            first_part_size: frame.first_part_size,
+            size: frame.is_key_frame().then_some(Size {
+                width: frame.width,
+                height: frame.height,
+                horizontal_scale: frame.horizontal_scale,
+                vertical_scale: frame.vertical_scale,
+            }),
+        }
+    }
+
+    /// Reads the tag that `data` begins with.
+    pub fn parse(data: &[u8]) -> Result<Self, FieldError> {
         let Some(&[low, middle, high]) = data.get(..3) else {
             return Err(FieldError::End {
                 field: "frame_tag",
@@ -441,12 +439,54 @@ impl Tag {
             });
         };
         let tag = u32::from_le_bytes([low, middle, high, 0]);
-        Ok(Tag {
-            key_frame: tag & 1 == 0,
+        let key_frame = tag & 1 == 0;
+        Ok(FrameTag {
             version: (tag >> 1 & 7) as u8,
             show_frame: tag >> 4 & 1 != 0,
             first_part_size: tag >> 5,
+            size: key_frame.then(|| key_frame_size(data)).transpose()?,
         })
+    }
+
+    /// Bytes that it takes.
+    pub fn length(&self) -> usize {
+        if self.size.is_some() { 10 } else { 3 }
+    }
+
+    /// Its bytes.
+    pub fn write(&self) -> Result<List<u8, 10>, FieldError> {
+        let value = |field, position, value: u32, most: u32| {
+            if value <= most {
+                return Ok(value);
+            }
+            Err(FieldError::Value {
+                field,
+                position,
+                value: value.into(),
+            })
+        };
+        let version = value("version", 1, self.version.into(), 7)?;
+        let first = value("first_part_size", 5, self.first_part_size, (1 << 19) - 1)?;
+        let inter = u32::from(self.size.is_none());
+        let tag = inter | version << 1 | u32::from(self.show_frame) << 4 | first << 5;
+        let mut bytes = List::new();
+        let mut push = |more: &[u8]| {
+            for &byte in more {
+                // Ten of them at most.
+                let _ = bytes.push(byte);
+            }
+        };
+        push(&tag.to_le_bytes()[..3]);
+        if let Some(size) = self.size {
+            let width = value("width", 48, size.width.into(), 0x3fff)?;
+            let horizontal = value("horizontal_scale", 62, size.horizontal_scale.into(), 3)?;
+            let height = value("height", 64, size.height.into(), 0x3fff)?;
+            let vertical = value("vertical_scale", 78, size.vertical_scale.into(), 3)?;
+            push(&START_CODE);
+            push(&((width | horizontal << 14) as u16).to_le_bytes());
+            push(&((height | vertical << 14) as u16).to_le_bytes());
+        }
+        Ok(bytes)
     }
 }
 
@@ -495,13 +535,13 @@ fn key_frame_size(data: &[u8]) -> Result<Size, FieldError> {
 }
 
 /// Fills in the sizes of the coefficient partitions (9.5), which lie `behind` the first one: three
-/// bytes for each but the last, which is what remains.
-fn partition_sizes(frame: &mut Frame, data: &[u8], behind: &[u8]) -> Result<(), ParseError> {
+/// bytes for each but the last, which is what remains. `length` is the whole frame's.
+fn partition_sizes(frame: &mut Frame, length: usize, behind: &[u8]) -> Result<(), ParseError> {
     let sizes = usize::from(frame.num_dct_parts) - 1;
     let Some((sizes, mut partitions)) = behind.split_at_checked(3 * sizes) else {
         return Err(ParseError::Field(FieldError::End {
             field: "partition_size",
-            position: (data.len() - behind.len()) as u64 * 8,
+            position: (length - behind.len()) as u64 * 8,
         }));
     };
     let (last, others) = (sizes.len() / 3, sizes.chunks_exact(3));
@@ -511,7 +551,7 @@ fn partition_sizes(frame: &mut Frame, data: &[u8], behind: &[u8]) -> Result<(), 
             return Err(ParseError::Partition {
                 partition: "coefficient partition",
                 size,
-                length: data.len(),
+                length,
             });
         };
         (*slot, partitions) = (size, rest);
@@ -529,7 +569,7 @@ struct HeaderReader<'a> {
 }
 
 impl HeaderReader<'_> {
-    fn header(&mut self, state: &State, tag: &Tag, size: Size) -> Result<Header, FieldError> {
+    fn header(&mut self, state: &State, tag: &FrameTag, size: Size) -> Result<Header, FieldError> {
         // A key frame starts from nothing (9.3, 9.6, 9.11), except that the segment map's
         // probabilities are only ever used by a frame that brings them.
         let (mut segment, mut lf, mut entropy) = if self.key_frame {

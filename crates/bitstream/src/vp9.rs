@@ -306,8 +306,34 @@ impl State {
         self.slots.map(|slot| slot.map(|slot| slot.id))
     }
 
+    /// Puts pictures into the reference slots, for a caller who is told what is in them. The next
+    /// frame that takes its size from one of them has this size, in luma samples and rows.
+    pub fn refer(&mut self, pictures: [Option<u64>; 8], size: (u16, u16)) {
+        let size = Size {
+            width_minus_1: size.0.saturating_sub(1),
+            height_minus_1: size.1.saturating_sub(1),
+        };
+        self.slots = pictures.map(|picture| picture.map(|id| Slot { id, size }));
+    }
+
     /// Reads the headers of one frame; of a superframe each frame is read by itself.
     pub fn parse(&self, data: &[u8]) -> Result<Header, ParseError> {
+        let mut header = self.parse_uncompressed(data)?;
+        if let Header::Coded(CodedFrame {
+            frame, compressed, ..
+        }) = &mut header
+        {
+            let start = usize::from(frame.uncompressed_header_size);
+            let length = usize::from(frame.compressed_header_size);
+            let bytes = &data[start..start + length];
+            (*compressed, frame.reference_mode) = compressed::parse(bytes, start, frame)?;
+        }
+        Ok(header)
+    }
+
+    /// The same without a look into the compressed header, for whoever hands frames on whole: as if
+    /// it changed nothing and each block had one reference.
+    pub fn parse_uncompressed(&self, data: &[u8]) -> Result<Header, ParseError> {
         let mut reader = HeaderReader {
             fields: FieldReader::new(data, 0),
             state: self,
@@ -318,18 +344,16 @@ impl State {
             let id = self.slot(slot)?.id;
             return Ok(Header::ShowExisting { slot, id });
         }
-        let mut coded = reader.frame(profile)?;
-        let frame = &mut coded.frame;
-        let start = usize::from(frame.uncompressed_header_size);
-        let behind = data.get(start..).unwrap_or_default();
-        let Some(header) = behind.get(..usize::from(frame.compressed_header_size)) else {
+        let coded = reader.frame(profile)?;
+        let frame = &coded.frame;
+        let behind = data.get(usize::from(frame.uncompressed_header_size)..);
+        if behind.is_none_or(|behind| behind.len() < usize::from(frame.compressed_header_size)) {
             return Err(ParseError::CompressedHeader {
                 size: frame.compressed_header_size,
                 position: frame.uncompressed_header_size,
                 length: data.len(),
             });
-        };
-        (coded.compressed, frame.reference_mode) = compressed::parse(header, start, frame)?;
+        }
         Ok(Header::Coded(coded))
     }
 

@@ -6,7 +6,9 @@
 //! players take. Quoting follows POSIX.1-2017, Shell Command Language, 2.2.2 (single quotes).
 //! Running anything is left to others.
 
-use crate::facts::Video;
+use serde::Serialize;
+
+use crate::facts::{Audio, Subtitle, Video};
 use crate::verdict::{self, Reason, Variant};
 use crate::{Board, Facts, Rate, Target};
 
@@ -14,7 +16,7 @@ use crate::{Board, Facts, Rate, Target};
 /// experimental in MP4 and refuses.
 const COPIED_AUDIO: [&str; 6] = ["aac", "mp3", "ac3", "eac3", "opus", "alac"];
 
-/// Subtitles that ffmpeg turns into MP4's own text (`mov_text`) without being asked.
+/// Subtitles that ffmpeg turns into MP4's own text (`mov_text`), when it is told to.
 const TEXT_SUBTITLES: [&str; 6] = ["subrip", "ass", "ssa", "mov_text", "webvtt", "text"];
 
 /// Containers that store no presentation times. Copied from there, B pictures get their decode
@@ -41,7 +43,71 @@ const NAME_MAX: usize = 255;
 /// What makes a file play.
 pub(crate) struct Plan {
     pub(crate) variant: Variant,
+    pub(crate) recipe: Recipe,
     pub(crate) command: String,
+}
+
+/// How the variant of a file is made, stream by stream: what the command says, for who makes it
+/// without one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Recipe {
+    /// Which of the file's video streams is shown, as a place in [`Facts::video`].
+    pub video: usize,
+    /// How it is encoded; `None` where its packets go over as they are.
+    pub encode: Option<Encode>,
+    /// The sound that goes over.
+    pub audio: Vec<Track>,
+    /// The text that goes over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subtitles: Vec<Text>,
+}
+
+/// One stream of text subtitles of a variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Text {
+    /// Its place in [`Facts::subtitles`].
+    pub subtitle: usize,
+    /// Whether its packets go over as they are; else it becomes MP4's own text.
+    pub copied: bool,
+}
+
+/// One audio stream of a variant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Track {
+    /// Its place in [`Facts::audio`].
+    pub audio: usize,
+    /// Whether its packets go over as they are; else it is encoded as AAC.
+    pub copied: bool,
+}
+
+/// How video is encoded for a variant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Encode {
+    /// FFmpeg's codec name.
+    pub codec: String,
+    /// Width in pixels, upright.
+    pub width: u32,
+    /// Height in pixels, upright.
+    pub height: u32,
+    /// What becomes of the rate.
+    pub pace: Pace,
+    /// Bits per sample.
+    pub bit_depth: u32,
+    /// Whether high dynamic range is mapped to standard.
+    pub tone_mapped: bool,
+    /// Whether fields are joined to frames.
+    pub deinterlaced: bool,
+}
+
+/// What becomes of a video's rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Pace {
+    /// Every picture keeps its time.
+    Kept,
+    /// So many pictures per second, the rest is left out.
+    Lowered(Rate),
+    /// The rate varies or is unknown: no more than so many.
+    AtMost(Rate),
 }
 
 /// Plans the variant of a file that does not play. `copy_video` says that the video stream
@@ -73,7 +139,93 @@ pub(crate) fn plan(
         .map(|word| quote(word))
         .collect::<Vec<_>>()
         .join(" ");
-    Ok(Plan { variant, command })
+    let recipe = recipe(facts, video, &variant, board);
+    Ok(Plan {
+        variant,
+        recipe,
+        command,
+    })
+}
+
+/// Plans what a board shows of a still picture: a WebP no larger than its target.
+pub(crate) fn plan_picture(facts: &Facts, board: &Board, file_name: &str) -> (Variant, String) {
+    let video = facts.video.first();
+    let upright = video.and_then(|video| {
+        let (width, height) = video.size()?;
+        Some(if video.is_turned() {
+            (height, width)
+        } else {
+            (width, height)
+        })
+    });
+    let limit = (board.target.width, board.target.height);
+    // A picture whose size FFmpeg does not tell is scaled by whoever opens it.
+    let size = upright.unwrap_or(limit);
+    let larger = size.0 > limit.0 || size.1 > limit.1;
+    let (width, height) = if larger { fit(size, limit) } else { size };
+    let variant = Variant {
+        codec: "webp".to_owned(),
+        width,
+        height,
+        fps: None,
+        copied: false,
+    };
+    let mut words = ["ffmpeg", "-i"].map(str::to_owned).to_vec();
+    words.push(as_file(file_name));
+    if larger {
+        words.extend(["-vf".to_owned(), format!("scale={width}:{height}")]);
+    }
+    words.extend(["-frames:v", "1", "-c:v", "libwebp"].map(str::to_owned));
+    words.push(beside(
+        &as_file(file_name),
+        &format!("-{width}x{height}.webp"),
+    ));
+    let words: Vec<_> = words.iter().map(|word| quote(word)).collect();
+    (variant, words.join(" "))
+}
+
+fn recipe(facts: &Facts, video: &Video, variant: &Variant, board: &Board) -> Recipe {
+    let shown = facts
+        .video
+        .iter()
+        .position(|video| !video.attached_picture)
+        .unwrap_or_default();
+    let pixels = pixels(video, board);
+    let deep = matches!(pixels, Pixels::Converted("yuv420p10le"))
+        || (pixels == Pixels::Kept && video.bit_depth == Some(10));
+    let encode = (!variant.copied).then(|| Encode {
+        codec: variant.codec.clone(),
+        width: variant.width,
+        height: variant.height,
+        pace: match (video.fps, variant.fps) {
+            (Some(source), Some(fps)) if fps < source => Pace::Lowered(fps),
+            (_, None) => Pace::AtMost(board.target.fps),
+            _ => Pace::Kept,
+        },
+        bit_depth: if deep { 10 } else { 8 },
+        tone_mapped: pixels == Pixels::ToneMapped,
+        deinterlaced: is_interlaced(video),
+    });
+    let playable = facts.audio.iter().enumerate();
+    let audio = playable
+        .filter(|(_, audio)| verdict::is_playable(audio))
+        .map(|(place, audio)| Track {
+            audio: place,
+            copied: is_copied(audio),
+        })
+        .collect();
+    let texts = facts.subtitles.iter().enumerate();
+    let subtitles = texts.filter(|(_, subtitle)| is_text(subtitle));
+    let subtitles = subtitles.map(|(place, subtitle)| Text {
+        subtitle: place,
+        copied: subtitle.codec.as_deref() == Some("mov_text"),
+    });
+    Recipe {
+        video: shown,
+        encode,
+        audio,
+        subtitles: subtitles.collect(),
+    }
 }
 
 /// One word of a POSIX shell's command line that means exactly `text`.
@@ -171,25 +323,21 @@ fn words(
     let input = as_file(file_name);
 
     push(&["-i", &input]);
-    for stream in streams(facts) {
-        push(&["-map", &stream]);
+    let streams = streams(facts);
+    for stream in &streams {
+        push(&["-map", stream]);
     }
     let sound = sound(facts);
     if sound == Sound::Silent {
         push(&["-an"]);
     }
-    let drop_subtitles = !facts.subtitles.iter().all(|subtitle| {
-        subtitle
-            .codec
-            .as_deref()
-            .is_some_and(|codec| TEXT_SUBTITLES.contains(&codec))
-    });
-    if drop_subtitles {
+    let has_text = facts.subtitles.iter().any(is_text);
+    if streams.is_empty() && !has_text && !facts.subtitles.is_empty() {
         push(&["-sn"]);
     }
     if variant.copied {
-        // `-c copy` would copy text subtitles too, and MP4 takes none but its own.
-        let everything = sound != Sound::Encoded && (facts.subtitles.is_empty() || drop_subtitles);
+        // `-c copy` would mean text as well.
+        let everything = sound != Sound::Encoded && !has_text;
         push(if everything {
             &["-c", "copy"]
         } else {
@@ -209,6 +357,9 @@ fn words(
             Sound::Copied => push(&["-c:a", "copy"]),
             Sound::None | Sound::Silent => {}
         }
+    }
+    if has_text {
+        push(&["-c:s", "mov_text"]);
     }
     if variant.codec == "hevc" {
         push(&["-tag:v", "hvc1"]);
@@ -250,13 +401,16 @@ fn encode_words(video: &Video, variant: &Variant, board: &Board) -> Vec<String> 
     words
 }
 
-fn filters(video: &Video, variant: &Variant, pixels: Pixels) -> Vec<String> {
-    let mut filters = Vec::new();
-    let interlaced = video
+fn is_interlaced(video: &Video) -> bool {
+    video
         .field_order
         .as_deref()
-        .is_some_and(|order| ["tt", "bb", "tb", "bt"].contains(&order));
-    if interlaced {
+        .is_some_and(|order| ["tt", "bb", "tb", "bt"].contains(&order))
+}
+
+fn filters(video: &Video, variant: &Variant, pixels: Pixels) -> Vec<String> {
+    let mut filters = Vec::new();
+    if is_interlaced(video) {
         // Both fields in one picture would be scaled and encoded as combs.
         filters.push("bwdif=mode=send_frame".to_owned());
     }
@@ -329,6 +483,11 @@ enum Sound {
     Encoded,
 }
 
+fn is_copied(audio: &Audio) -> bool {
+    let codec = audio.codec.as_deref();
+    codec.is_some_and(|codec| COPIED_AUDIO.contains(&codec))
+}
+
 fn sound(facts: &Facts) -> Sound {
     let mut playable = facts
         .audio
@@ -339,23 +498,24 @@ fn sound(facts: &Facts) -> Sound {
         Sound::None
     } else if playable.peek().is_none() {
         Sound::Silent
-    } else if playable.all(|audio| {
-        audio
-            .codec
-            .as_deref()
-            .is_some_and(|codec| COPIED_AUDIO.contains(&codec))
-    }) {
+    } else if playable.all(is_copied) {
         Sound::Copied
     } else {
         Sound::Encoded
     }
 }
 
+fn is_text(subtitle: &Subtitle) -> bool {
+    let codec = subtitle.codec.as_deref();
+    codec.is_some_and(|codec| TEXT_SUBTITLES.contains(&codec))
+}
+
 /// The streams to name, where ffmpeg's own choice (one of each kind, by its own order of merit)
-/// would not be the video a player shows and all the sound that can be decoded.
+/// would not be the video a player shows, all the sound that can be decoded and all text.
 fn streams(facts: &Facts) -> Vec<String> {
     let playable: Vec<bool> = facts.audio.iter().map(verdict::is_playable).collect();
-    let choice_is_ours = facts.video.len() == 1 && playable.len() <= 1;
+    let texts: Vec<bool> = facts.subtitles.iter().map(is_text).collect();
+    let choice_is_ours = facts.video.len() == 1 && playable.len() <= 1 && !texts.contains(&true);
     if choice_is_ours {
         return Vec::new();
     }
@@ -365,18 +525,13 @@ fn streams(facts: &Facts) -> Vec<String> {
         .position(|video| !video.attached_picture)
         .unwrap_or_default();
     let mut streams = vec![format!("0:v:{video}")];
-    if playable.iter().all(|&plays| plays) {
-        if !playable.is_empty() {
-            streams.push("0:a".to_owned());
+    for (kind, wanted) in [("a", playable), ("s", texts)] {
+        if wanted.contains(&false) {
+            let numbers = (0..wanted.len()).filter(|number| wanted[*number]);
+            streams.extend(numbers.map(|number| format!("0:{kind}:{number}")));
+        } else if !wanted.is_empty() {
+            streams.push(format!("0:{kind}"));
         }
-    } else {
-        streams.extend(
-            playable
-                .iter()
-                .enumerate()
-                .filter(|(_, plays)| **plays)
-                .map(|(number, _)| format!("0:a:{number}")),
-        );
     }
     streams
 }
@@ -413,9 +568,13 @@ fn output_name(input: &str, variant: &Variant, target: &Target) -> String {
     let kind = if variant.copied {
         "rewrapped".to_owned()
     } else {
-        target.to_string().replace(' ', "-")
+        target.to_string().replace([' ', '/'], "-")
     };
-    let ending = format!("-{kind}.mp4");
+    beside(input, &format!("-{kind}.mp4"))
+}
+
+/// The input's name with another ending.
+fn beside(input: &str, ending: &str) -> String {
     let (folder, name) = input.split_at(input.rfind('/').map_or(0, |slash| slash + 1));
     let stem = match name.rfind('.') {
         Some(dot) if dot > 0 => &name[..dot],

@@ -13,6 +13,8 @@ use crate::Rate;
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Facts {
+    /// A still picture, whatever reads it.
+    pub picture: bool,
     /// FFmpeg's demuxer name, such as `mov,mp4,m4a,3gp,3g2,mj2`: one family, not six.
     pub container: Option<String>,
     /// Video streams in file order, cover pictures included.

@@ -15,7 +15,7 @@ mod rate;
 mod table;
 mod verdict;
 
-pub use command::quote;
+pub use command::{Encode, Pace, Recipe, Text, Track, quote};
 pub use detect::{Detection, How, detect};
 pub use facts::{Audio, Facts, Subtitle, Video};
 pub use rate::{ParseRateError, Rate};

@@ -10,8 +10,9 @@ use std::fs;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use toml::Spanned;
 
 use crate::Rate;
@@ -30,7 +31,7 @@ pub struct Table {
 }
 
 /// One row of the table: what a board decodes and how it shows it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct Board {
     /// Short name, lower case, such as `pi4-64`.
     pub id: String,
@@ -58,7 +59,7 @@ pub struct Board {
 }
 
 /// One codec a board decodes, with all limits that hold at once.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct Decode {
     /// FFmpeg's codec name.
     pub codec: String,
@@ -92,7 +93,9 @@ pub struct CodecLimits {
 }
 
 /// What a variant is rendered to: a codec and the largest size and rate.
-#[derive(Debug, Clone, PartialEq, Eq)]
+///
+/// Written `hevc 2160p60`, which is also its JSON form and says all of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     /// FFmpeg's codec name: `h264` or `hevc`.
     pub codec: String,
@@ -377,10 +380,14 @@ impl CodecLimits {
     }
 }
 
-/// `hevc 2160p60`; sides other than 16:9 are written out.
+/// `hevc 2160p60`; sides other than 16:9 are written out, and a rate whose decimals do not end is
+/// written as the fraction it is.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fps = self.fps.decimal();
+        let mut fps = self.fps.decimal();
+        if fps.parse() != Ok(self.fps) {
+            fps = self.fps.to_string();
+        }
         if u64::from(self.width) * 9 == u64::from(self.height) * 16 {
             write!(f, "{} {}p{fps}", self.codec, self.height)
         } else {
@@ -392,6 +399,39 @@ impl fmt::Display for Target {
 impl Serialize for Target {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+impl FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (codec, rest) = text.split_once(' ')?;
+            let (size, fps) = match rest.split_once('@') {
+                Some((size, fps)) => (Size::try_from(size.to_owned()).ok()?, fps),
+                None => {
+                    let (height, fps) = rest.split_once('p')?;
+                    let height: u32 = height.parse().ok()?;
+                    let width = height.checked_mul(16)? / 9;
+                    (Size { width, height }, fps)
+                }
+            };
+            Some(Self {
+                codec: codec.to_owned(),
+                width: size.width,
+                height: size.height,
+                fps: fps.parse().ok()?,
+            })
+        };
+        read().ok_or_else(|| format!("target {text:?}: expected one such as \"hevc 2160p60\""))
+    }
+}
+
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -14,7 +14,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::command::{self, Plan};
+use crate::command::{self, Plan, Recipe};
 use crate::facts::{Audio, Video};
 use crate::{Board, Decode, Facts, Rate, Target};
 
@@ -136,6 +136,9 @@ pub struct Verdict {
     pub target: Target,
     /// What the variant of this file will be.
     pub variant: Option<Variant>,
+    /// How it is made, stream by stream.
+    #[serde(skip)]
+    pub recipe: Option<Recipe>,
     /// A shell command that makes the variant.
     pub command: Option<String>,
 }
@@ -412,13 +415,24 @@ pub fn verdict(facts: &Facts, board: &Board, policy: Policy, file_name: &str) ->
             .collect(),
         target: board.target.clone(),
         variant: None,
+        recipe: None,
         command: None,
     };
     let video = match shown_video(facts) {
         Ok(video) => video,
         Err(reason) => {
+            let picture = (reason == Reason::StillPicture)
+                .then(|| command::plan_picture(facts, board, file_name));
+            let (variant, command) = picture.unzip();
             return Verdict {
+                verdict: if policy.render && variant.is_some() {
+                    Outcome::Render
+                } else {
+                    Outcome::Reject
+                },
                 reasons: vec![reason],
+                variant,
+                command,
                 ..blank
             };
         }
@@ -443,7 +457,11 @@ pub fn verdict(facts: &Facts, board: &Board, policy: Policy, file_name: &str) ->
     }
 
     match command::plan(facts, video, board, video_reasons.is_empty(), file_name) {
-        Ok(Plan { variant, command }) => Verdict {
+        Ok(Plan {
+            variant,
+            recipe,
+            command,
+        }) => Verdict {
             verdict: if policy.render {
                 Outcome::Render
             } else {
@@ -451,6 +469,7 @@ pub fn verdict(facts: &Facts, board: &Board, policy: Policy, file_name: &str) ->
             },
             reasons,
             variant: Some(variant),
+            recipe: Some(recipe),
             command: Some(command),
             ..blank
         },
@@ -481,7 +500,7 @@ fn shown_video(facts: &Facts) -> Result<&Video, Reason> {
         name.split(',')
             .any(|part| part == "image2" || part.ends_with("_pipe"))
     });
-    if is_image {
+    if is_image || facts.picture {
         return Err(Reason::StillPicture);
     }
     facts.main_video().ok_or(Reason::NoVideo {

@@ -253,6 +253,11 @@ fn any_facts_get_a_consistent_verdict() {
         );
         assert!(serde_json::to_string(&said).is_ok(), "{}", told());
 
+        if let Some(picture) = said.variant.as_ref().filter(|v| v.codec == "webp") {
+            let fits = picture.width <= board.target.width && picture.height <= board.target.height;
+            assert!(fits && picture.fps.is_none(), "{}", told());
+            continue;
+        }
         if let Some(variant) = said.variant.as_ref().filter(|variant| !variant.copied) {
             let shown = facts.main_video().unwrap();
             let (width, height) = shown.size().unwrap();

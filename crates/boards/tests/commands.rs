@@ -206,13 +206,18 @@ fn only_the_flags_needed() {
         ("pi4-64", changed(vp9(), |f| f.audio = sound(&["ac4", "opus"])), format!("ffmpeg -i a.x -map 0:v:0 -map 0:a:1 {}", hevc_end.replace("superfast", "superfast -c:a copy"))),
         ("pi4-64", changed(vp9(), |f| f.audio = sound(&["ac4"])), format!("ffmpeg -i a.x -an {hevc_end}")),
         ("pi4-64", changed(vp9(), |f| f.video.insert(0, cover())), format!("ffmpeg -i a.x -map 0:v:1 {hevc_end}")),
-        ("pi4-64", changed(vp9(), |f| f.subtitles = vec![subtitle("subrip")]), format!("ffmpeg -i a.x {hevc_end}")),
-        ("pi4-64", changed(vp9(), |f| f.subtitles = vec![subtitle("subrip"), subtitle("hdmv_pgs_subtitle")]), format!("ffmpeg -i a.x -sn {hevc_end}")),
+        ("pi4-64", changed(vp9(), |f| f.subtitles = vec![subtitle("subrip")]), format!("ffmpeg -i a.x -map 0:v:0 -map 0:s {}", hevc_end.replace("superfast", "superfast -c:s mov_text"))),
+        ("pi4-64", changed(vp9(), |f| f.subtitles = vec![subtitle("hdmv_pgs_subtitle")]), format!("ffmpeg -i a.x -sn {hevc_end}")),
+        ("pi4-64", changed(vp9(), |f| f.subtitles = vec![subtitle("subrip"), subtitle("ass")]), format!("ffmpeg -i a.x -map 0:v:0 -map 0:s {}", hevc_end.replace("superfast", "superfast -c:s mov_text"))),
+        ("pi4-64", changed(vp9(), |f| f.subtitles = vec![subtitle("hdmv_pgs_subtitle"), subtitle("subrip")]), format!("ffmpeg -i a.x -map 0:v:0 -map 0:s:1 {}", hevc_end.replace("superfast", "superfast -c:s mov_text"))),
+        ("pi4-64", changed(vp9(), |f| (f.audio, f.subtitles) = (sound(&["aac", "ac3"]), vec![subtitle("subrip")])), format!("ffmpeg -i a.x -map 0:v:0 -map 0:a -map 0:s {}", hevc_end.replace("superfast", "superfast -c:a copy -c:s mov_text"))),
+        ("pi4-64", changed(vp9(), |f| (f.audio, f.subtitles) = (sound(&["aac", "ac3"]), vec![subtitle("dvd_subtitle")])), format!("ffmpeg -i a.x -map 0:v:0 -map 0:a {}", hevc_end.replace("superfast", "superfast -c:a copy"))),
         // Rewrapping.
         ("pi3", flv(), "ffmpeg -i a.x -c copy -movflags +faststart a-rewrapped.mp4".to_owned()),
         ("pi3", changed(flv(), |f| f.audio = sound(&["mp3"])), "ffmpeg -i a.x -c copy -movflags +faststart a-rewrapped.mp4".to_owned()),
         ("pi3", changed(flv(), |f| f.audio = sound(&["speex"])), "ffmpeg -i a.x -c:v copy -c:a aac -movflags +faststart a-rewrapped.mp4".to_owned()),
-        ("pi3", changed(flv(), |f| f.subtitles = vec![subtitle("text")]), "ffmpeg -i a.x -c:v copy -movflags +faststart a-rewrapped.mp4".to_owned()),
+        ("pi3", changed(flv(), |f| f.subtitles = vec![subtitle("text")]), "ffmpeg -i a.x -map 0:v:0 -map 0:s -c:v copy -c:s mov_text -movflags +faststart a-rewrapped.mp4".to_owned()),
+        ("pi3", changed(flv(), |f| f.subtitles = vec![subtitle("text"), subtitle("dvd_subtitle")]), "ffmpeg -i a.x -map 0:v:0 -map 0:s:0 -c:v copy -c:s mov_text -movflags +faststart a-rewrapped.mp4".to_owned()),
         ("pi3", changed(flv(), |f| f.video.push(cover())), "ffmpeg -i a.x -map 0:v:0 -c copy -movflags +faststart a-rewrapped.mp4".to_owned()),
         ("pi5", changed(flv(), |f| (f.video[0].codec, f.video[0].profile) = (text("hevc"), text("Main"))), "ffmpeg -i a.x -c copy -tag:v hvc1 -movflags +faststart a-rewrapped.mp4".to_owned()),
     ];
@@ -391,6 +396,38 @@ fn what_the_command_makes_plays() {
         }
         let sounds = recipe.contains(TONE);
         assert_eq!(facts.audio.len(), usize::from(sounds), "{name}: sound");
+    }
+}
+
+/// Whatever becomes of the picture, and of two tracks of each kind.
+#[test]
+fn every_track_of_sound_and_text_goes_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = "1\n00:00:00,100 --> 00:00:00,300\nSo\n";
+    std::fs::write(folder.path().join("text.srt"), text).unwrap();
+    for (name, coded) in [
+        ("encoded.mkv", "-c:v mpeg4 -c:a flac -c:s srt"),
+        (
+            "copied.nut",
+            "-c:v libx264 -bf 0 -pix_fmt yuv420p -c:a aac -c:s ass",
+        ),
+    ] {
+        let made_by = format!(
+            "-v error -f lavfi -i testsrc2=s=160x90:r=25:d=0.4 {TONE} {TONE} -i text.srt -i text.srt \
+             -map 0 -map 1 -map 2 -map 3 -map 4 {coded} {name}"
+        );
+        run(
+            "ffmpeg",
+            &made_by.split_whitespace().collect::<Vec<_>>(),
+            folder.path(),
+        );
+        let facts = probe(name, folder.path());
+        let said = verdict(&facts, table().get("small-h264").unwrap(), POLICY, name);
+        let command = said.command.unwrap();
+        run("sh", &["-c", &command], folder.path());
+        let made = probe(&shell_words(&command).pop().unwrap(), folder.path());
+        let tracks = (made.video.len(), made.audio.len(), made.subtitles.len());
+        assert_eq!(tracks, (1, 2, 2), "{command}");
     }
 }
 

@@ -335,3 +335,33 @@ fn the_example_of_the_reference_is_taken() {
     assert!(!table.get("x86").unwrap().has_hardware());
     assert!(table.get("amd64").is_none());
 }
+
+/// A worker is told its board in JSON.
+#[test]
+fn a_board_reads_back_from_its_json() {
+    let own = r#"
+        [[board]]
+        id = "odd"
+        name = "Odd"
+        decodes = [{ codec = "h264", size = "2048x1080", fps = "30000/1001", turned = true }]
+        target = { codec = "h264", size = "2048x1080", fps = "30000/1001" }
+        output = { vo = "gpu" }
+    "#;
+    let table = Table::builtin().with_overrides(own).unwrap();
+    for board in table.boards() {
+        let json = serde_json::to_string(board).unwrap();
+        let back: boards::Board = serde_json::from_str(&json).unwrap();
+        assert_eq!(&back, board, "{json}");
+        assert_eq!(board.target.to_string().parse().as_ref(), Ok(&board.target));
+    }
+    for text in [
+        "",
+        "h264",
+        "h264 1080",
+        "h264 xp30",
+        "h264 1080p0",
+        "h264 0x2@3",
+    ] {
+        assert!(text.parse::<boards::Target>().is_err(), "{text}");
+    }
+}

@@ -248,7 +248,7 @@ fn rows() -> Vec<Row> {
         ("a song with its cover", with(h264(), |f| f.video = vec![cover()]), "pi2", RENDER, Reject, &["video: the file has sound and a cover picture but no video stream"]),
         ("a cover alone", with(h264(), |f| { f.video = vec![cover()]; f.audio.clear(); }), "pi2", RENDER, Reject, &["video: the file has a cover picture but no video stream"]),
         ("a video with a cover before it", with(h264(), |f| f.video.insert(0, cover())), "pi2", RENDER, Plays, &[]),
-        ("a photo", inside(h264(), "png_pipe"), "pi2", RENDER, Reject, &["video: the file is a picture, not a video"]),
+        ("a photo", inside(h264(), "png_pipe"), "pi2", RENDER, Render, &["video: the file is a picture, not a video"]),
         ("a photo by its name", inside(h264(), "image2"), "pi2", GATE, Reject, &["video: the file is a picture, not a video"]),
 
         // Not gates.

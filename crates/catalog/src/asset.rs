@@ -1,12 +1,13 @@
 //! Assets: one row per uploaded original, with what was found in it.
 //!
-//! The state of an asset is read off its columns. Verdicts are computed when asked, from the
-//! stored probe JSON, so that a changed board table needs no migration.
+//! The state of an asset is read off its columns. What boards make of it is computed when asked,
+//! from the stored probe JSON, so that a changed board table needs no migration.
 
-use boards::{Facts, Policy, Table, Verdict};
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use crate::sql::{Row, Sql, Transaction, params};
+use boards::Facts;
 
 use crate::stream::{self, Stream};
+use crate::variant::{self, Variant};
 use crate::{Catalog, Result};
 
 /// An asset as it stands.
@@ -28,8 +29,14 @@ pub struct Asset {
     pub error: Option<String>,
     /// CID of the JPEG thumbnail.
     pub thumbnail: Option<String>,
+    /// Its variants come before those of assets with a lower one.
+    pub priority: i32,
+    /// Nothing is rendered of it for now.
+    pub paused: bool,
     /// The stream wanted of it, if one is.
     pub stream: Option<Stream>,
+    /// The variants that boards want of it, and those they play until these are there.
+    pub variants: Vec<Variant>,
 }
 
 /// Where an asset stands.
@@ -41,6 +48,41 @@ pub enum AssetState {
     Ready,
     /// It is not a video, or could not be read.
     Failed,
+}
+
+/// Some of all assets, newest first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AssetPage<'a> {
+    /// Only those whose name contains this; upper and lower case of ASCII letters are one.
+    pub search: Option<&'a str>,
+    /// Only those that stand there.
+    pub state: Option<AssetState>,
+    /// Only those that come after this one, by its time and its id.
+    pub after: Option<(i64, &'a str)>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// What is known of an asset that a board may play, without anything else.
+#[derive(Debug, Clone)]
+pub struct AssetFacts {
+    /// Its identifier.
+    pub id: String,
+    /// When it came, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// The probe JSON.
+    pub probe: String,
+}
+
+/// What takes how many bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Originals.
+    pub originals: u64,
+    /// Variants that are there.
+    pub variants: u64,
+    /// Segments of assets' streams.
+    pub streams: u64,
 }
 
 /// A row to be made.
@@ -72,46 +114,37 @@ impl Asset {
         }
     }
 
-    /// What is in the file, as the boards see it; `None` until it was looked at.
+    /// What is in the file, as the boards see it; `None` unless it is ready.
     pub fn facts(&self) -> Option<Facts> {
-        serde_json::from_str(self.probe.as_deref()?).ok()
-    }
-
-    /// What each board of `table` makes of the asset; empty unless it is ready.
-    pub fn verdicts(&self, table: &Table, policy: Policy) -> Vec<Verdict> {
-        let Some(facts) = self.facts().filter(|_| self.state() == AssetState::Ready) else {
-            return Vec::new();
-        };
-        table
-            .boards()
-            .iter()
-            .map(|board| boards::verdict(&facts, board, policy, &self.name))
-            .collect()
+        let probe = self.probe.as_deref();
+        let ready = probe.filter(|_| self.state() == AssetState::Ready)?;
+        serde_json::from_str(ready).ok()
     }
 }
 
-const COLUMNS: &str = "id, name, size, cid, created, probe, probe_error, thumbnail";
+const COLUMNS: &str =
+    "id, name, size, cid, created, probe, probe_error, thumbnail, priority, paused";
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Asset> {
+fn from_row(row: &Row<'_>) -> Sql<Asset> {
     Ok(Asset {
         id: row.get(0)?,
         name: row.get(1)?,
-        size: row.get::<_, i64>(2)?.unsigned_abs(),
+        size: row.get::<i64>(2)?.unsigned_abs(),
         cid: row.get(3)?,
         created_ms: row.get(4)?,
         probe: row.get(5)?,
         error: row.get(6)?,
         thumbnail: row.get(7)?,
+        priority: row.get(8)?,
+        paused: row.get::<i64>(9)? != 0,
         stream: None,
+        variants: Vec::new(),
     })
 }
 
-fn with_stream(
-    transaction: &Transaction<'_>,
-    mut asset: Asset,
-    now_ms: i64,
-) -> rusqlite::Result<Asset> {
+fn whole(transaction: &Transaction<'_>, mut asset: Asset, now_ms: i64) -> Sql<Asset> {
     asset.stream = stream::of(transaction, &asset.id, now_ms)?;
+    asset.variants = variant::of(transaction, &asset.id, now_ms)?;
     Ok(asset)
 }
 
@@ -124,9 +157,9 @@ impl Catalog {
     pub fn add_asset(&self, new: &NewAsset<'_>) -> Result<()> {
         self.write("add an asset", |transaction| {
             transaction.execute(
-                "INSERT INTO assets (id, name, size, cid, created) VALUES (?1, ?2, ?3, ?4, ?5)
+                "INSERT INTO assets (id, name, size, cid, created, home) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT (id) DO NOTHING",
-                params![new.id, new.name, new.size as i64, new.cid, new.created_ms],
+                params![new.id, new.name, new.size as i64, new.cid, new.created_ms, self.home],
             )?;
             if new.want_stream {
                 transaction.execute(
@@ -152,29 +185,119 @@ impl Catalog {
     pub fn asset(&self, id: &str, now_ms: i64) -> Result<Option<Asset>> {
         self.read("read an asset", |transaction| {
             transaction
-                .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM assets WHERE id = ?1 AND deleted = 0"
-                ))?
-                .query_row([id], from_row)
-                .optional()?
-                .map(|asset| with_stream(transaction, asset, now_ms))
+                .row(
+                    &format!("SELECT {COLUMNS} FROM assets WHERE id = ?1 AND deleted = 0"),
+                    params![id],
+                    from_row,
+                )?
+                .map(|asset| whole(transaction, asset, now_ms))
                 .transpose()
         })
     }
 
-    /// All assets, newest first.
+    /// A page of the assets, newest first, and how many there are on all pages.
     ///
     /// # Errors
     /// [`crate::Error::Sql`].
-    pub fn assets(&self, now_ms: i64) -> Result<Vec<Asset>> {
+    pub fn assets(&self, page: &AssetPage<'_>, now_ms: i64) -> Result<(Vec<Asset>, u64)> {
+        let state = match page.state {
+            None => "",
+            Some(AssetState::Probing) => "AND probe IS NULL AND probe_error IS NULL",
+            Some(AssetState::Ready) => "AND probe IS NOT NULL AND probe_error IS NULL",
+            Some(AssetState::Failed) => "AND probe_error IS NOT NULL",
+        };
+        let which = format!(
+            "deleted = 0 AND (?1 IS NULL OR replace(lower(name), ?1, '') <> lower(name)) {state}"
+        );
+        let search = page.search.filter(|search| !search.is_empty());
+        let search = search.map(str::to_ascii_lowercase);
         self.read("list the assets", |transaction| {
-            transaction
-                .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM assets WHERE deleted = 0 ORDER BY created DESC, id"
-                ))?
-                .query_map([], from_row)?
-                .map(|asset| with_stream(transaction, asset?, now_ms))
-                .collect()
+            let total: i64 = transaction.one(
+                &format!("SELECT COUNT(*) FROM assets WHERE {which}"),
+                params![search],
+                |row| row.get(0),
+            )?;
+            // Two statements, so that the first page needs no comparison.
+            let (after, created, id) = match page.after {
+                Some((created, id)) => (
+                    "AND created <= ?2 AND (created < ?2 OR id > ?3)",
+                    Some(created),
+                    Some(id),
+                ),
+                None => ("AND ?2 IS NULL AND ?3 IS NULL", None, None),
+            };
+            let found: Vec<Asset> = transaction.rows(
+                &format!(
+                    "SELECT {COLUMNS} FROM assets WHERE {which} {after}
+                     ORDER BY created DESC, id LIMIT ?4"
+                ),
+                params![search, created, id, page.limit as i64],
+                from_row,
+            )?;
+            let assets = found
+                .into_iter()
+                .map(|asset| whole(transaction, asset, now_ms))
+                .collect::<Sql<_>>()?;
+            Ok((assets, total.unsigned_abs()))
+        })
+    }
+
+    /// What is in the assets that are ready, in the order of their ids: so many after `after`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Sql`].
+    pub fn facts_after(&self, after: &str, limit: usize) -> Result<Vec<AssetFacts>> {
+        self.read("read what is in the assets", |transaction| {
+            transaction.rows(
+                "SELECT id, created, probe FROM assets
+                     WHERE id > ?1 AND deleted = 0 AND probe IS NOT NULL AND probe_error IS NULL
+                     ORDER BY id LIMIT ?2",
+                params![after, limit as i64],
+                |row| {
+                    Ok(AssetFacts {
+                        id: row.get(0)?,
+                        created_ms: row.get(1)?,
+                        probe: row.get(2)?,
+                    })
+                },
+            )
+        })
+    }
+
+    /// What the assets take of the disk, what is shared counted for each.
+    ///
+    /// # Errors
+    /// [`crate::Error::Sql`].
+    pub fn usage(&self) -> Result<Usage> {
+        self.read("add up sizes", |transaction| {
+            transaction.one(
+                "SELECT (SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM assets),
+                            (SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM variants),
+                            (SELECT CAST(COALESCE(SUM(bytes), 0) AS BIGINT) FROM rungs)",
+                &[],
+                |row| {
+                    let number = |at| row.get::<i64>(at).map(i64::unsigned_abs);
+                    Ok(Usage {
+                        originals: number(0)?,
+                        variants: number(1)?,
+                        streams: number(2)?,
+                    })
+                },
+            )
+        })
+    }
+
+    /// Every original of this server as asset and CID, those being removed left out: each has a pin.
+    ///
+    /// # Errors
+    /// [`crate::Error::Sql`].
+    pub fn originals(&self) -> Result<Vec<(String, String)>> {
+        self.read("list the originals", |transaction| {
+            transaction.rows(
+                "SELECT id, cid FROM assets WHERE deleted = 0 AND home = ?1 ORDER BY id",
+                params![self.home],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
         })
     }
 
@@ -203,7 +326,7 @@ impl Catalog {
                 "UPDATE assets SET probe_error = ?2, probe = ?3 WHERE id = ?1",
                 params![id, error, probe_json],
             )?;
-            transaction.execute("DELETE FROM streams WHERE asset = ?1", [id])?;
+            transaction.execute("DELETE FROM streams WHERE asset = ?1", params![id])?;
             Ok(())
         })
     }
@@ -218,7 +341,7 @@ impl Catalog {
             let changed = transaction.execute(
                 "UPDATE assets SET probe_error = NULL
                  WHERE id = ?1 AND deleted = 0 AND probe IS NULL AND probe_error IS NOT NULL",
-                [id],
+                params![id],
             )?;
             Ok(changed > 0)
         })
@@ -261,22 +384,64 @@ impl Catalog {
         self.write("delete an asset", |transaction| {
             let changed = transaction.execute(
                 "UPDATE assets SET deleted = 1 WHERE id = ?1 AND deleted = 0",
-                [id],
+                params![id],
             )?;
             Ok(changed > 0)
         })
     }
 
-    /// Assets whose removal was asked for and not finished.
+    /// Assets of this server whose removal was asked for and not finished.
     ///
     /// # Errors
     /// [`crate::Error::Sql`].
     pub fn deleted_assets(&self) -> Result<Vec<String>> {
         self.read("list what is being deleted", |transaction| {
-            transaction
-                .prepare_cached("SELECT id FROM assets WHERE deleted = 1")?
-                .query_map([], |row| row.get(0))?
-                .collect()
+            transaction.rows(
+                "SELECT id FROM assets WHERE deleted = 1 AND home = ?1",
+                params![self.home],
+                |row| row.get(0),
+            )
+        })
+    }
+
+    /// Originals of this server that other servers cannot read yet, as asset and CID, oldest first.
+    ///
+    /// # Errors
+    /// [`crate::Error::Sql`].
+    pub fn unshared_originals(&self, most: usize) -> Result<Vec<(String, String)>> {
+        self.read("list what is not shared", |transaction| {
+            transaction.rows(
+                "SELECT id, cid FROM assets WHERE deleted = 0 AND shared = 0 AND home = ?1
+                 ORDER BY created, id LIMIT ?2",
+                params![self.home, most as i64],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+        })
+    }
+
+    /// Writes that other servers can read this original.
+    ///
+    /// # Errors
+    /// [`crate::Error::Sql`].
+    pub fn share_original(&self, id: &str) -> Result<()> {
+        self.write("share an original", |transaction| {
+            transaction.execute("UPDATE assets SET shared = 1 WHERE id = ?1", params![id])?;
+            Ok(())
+        })
+    }
+
+    /// Whether some asset's original, thumbnail or variant has this CID.
+    ///
+    /// # Errors
+    /// [`crate::Error::Sql`].
+    pub fn names_content(&self, cid: &str) -> Result<bool> {
+        self.read("look for a CID", |transaction| {
+            transaction.one(
+                "SELECT EXISTS (SELECT 1 FROM assets WHERE cid = ?1 OR thumbnail = ?1)
+                     OR EXISTS (SELECT 1 FROM variants WHERE cid = ?1)",
+                params![cid],
+                |row| row.get(0),
+            )
         })
     }
 
@@ -287,21 +452,26 @@ impl Catalog {
     /// [`crate::Error::Sql`].
     pub fn known_assets(&self) -> Result<std::collections::HashSet<String>> {
         self.read("list what is known", |transaction| {
-            transaction
-                .prepare_cached("SELECT id FROM assets UNION SELECT id FROM uploads")?
-                .query_map([], |row| row.get(0))?
-                .collect()
+            transaction.rows(
+                "SELECT id FROM assets UNION SELECT id FROM uploads UNION SELECT name FROM lives",
+                &[],
+                |row| row.get(0),
+            )
         })
     }
 
-    /// Drops a deleted asset's rows. Called last, when nothing hangs on the rows any more.
+    /// Drops the rows of a deleted asset of this server. Called last, when nothing hangs on the rows
+    /// any more; another server does it for its own.
     ///
     /// # Errors
     /// [`crate::Error::Sql`].
     pub fn forget_asset(&self, id: &str) -> Result<()> {
         self.write("forget an asset", |transaction| {
-            transaction.execute("DELETE FROM uploads WHERE asset = ?1", [id])?;
-            transaction.execute("DELETE FROM assets WHERE id = ?1 AND deleted = 1", [id])?;
+            transaction.execute("DELETE FROM uploads WHERE asset = ?1", params![id])?;
+            transaction.execute(
+                "DELETE FROM assets WHERE id = ?1 AND deleted = 1 AND home = ?2",
+                params![id, self.home],
+            )?;
             Ok(())
         })
     }

@@ -20,39 +20,49 @@ pub fn thumbnail(asset: &str) -> String {
     format!("asset/{asset}/thumbnail")
 }
 
+/// The pin of a variant, by its key.
+pub fn variant(asset: &str, key: &str) -> String {
+    format!("asset/{asset}/variant/{key}")
+}
+
+/// The asset and the key of a variant's pin, if it is one.
+pub fn variant_of(pin: &str) -> Option<(&str, &str)> {
+    pin.strip_prefix("asset/")?.split_once("/variant/")
+}
+
 /// What all pins of the asset itself begin with.
 pub fn asset_prefix(asset: &str) -> String {
     format!("asset/{asset}/")
 }
 
-/// The pin of one segment of the asset's stream.
-pub fn segment(asset: &str, rung: &str, number: u64) -> String {
-    format!("stream/{asset}/{rung}/{number:05}")
+/// The pin of what a stream is made by.
+pub fn recipe(stream: &str) -> String {
+    format!("stream/{stream}/recipe")
 }
 
-/// The pin of a rung's initialisation section.
-pub fn init(asset: &str, rung: &str) -> String {
-    format!("stream/{asset}/{rung}/init")
+/// The pin of a piece of a stream: a segment by its number, or `init`.
+pub fn piece(stream: &str, rendition: &str, name: &str) -> String {
+    format!("stream/{stream}/{rendition}/{name}")
 }
 
-/// What all pins of the asset's stream begin with.
-pub fn stream_prefix(asset: &str) -> String {
-    format!("stream/{asset}/")
+/// What all pins of a stream begin with.
+pub fn stream_prefix(stream: &str) -> String {
+    format!("stream/{stream}/")
 }
 
-/// The name under which a rung's playlist is published.
-pub fn rendition_name(asset: &str, rung: &str) -> String {
-    format!("streams/{asset}/{rung}")
+/// The name under which a playlist of a stream is published, by its path below the stream.
+pub fn playlist(stream: &str, path: &str) -> String {
+    format!("streams/{stream}/{path}")
 }
 
-/// The name under which the master playlist is published. No rung is called `master`.
-pub fn master_name(asset: &str) -> String {
-    format!("streams/{asset}/master")
+/// The pin that says that a stream has its name from somebody, and no asset.
+pub fn named(stream: &str) -> String {
+    format!("named/{stream}")
 }
 
-/// What all names of the asset's stream begin with.
-pub fn names_prefix(asset: &str) -> String {
-    format!("streams/{asset}/")
+/// What all names of a stream begin with.
+pub fn names_prefix(stream: &str) -> String {
+    format!("streams/{stream}/")
 }
 
 /// The asset a pin or a name belongs to, if it is one of ours.
@@ -62,19 +72,62 @@ pub fn asset_of(root: &str) -> Option<&str> {
     matches!(kind, "asset" | "stream" | "streams").then_some(asset)
 }
 
-/// Takes the asset's stream out of the store: first its playlists, so that nobody reads a
-/// playlist whose segments are going, then its segments.
+/// Takes a stream out of the store: first its playlists, so that nobody reads a playlist whose
+/// segments are going, then its segments.
 ///
 /// # Errors
 /// [`crate::Error::Store`].
-pub fn drop_stream(store: &Store, asset: &str) -> Result<()> {
-    // The master goes first: whoever has it not cannot find the others.
-    store.unpublish(&master_name(asset))?;
-    for name in store.names(&names_prefix(asset))? {
-        store.unpublish(&name)?;
+pub fn drop_stream(store: &Store, stream: &str) -> Result<()> {
+    // Those over all renditions go first: whoever has them not cannot find the others.
+    let names = store.names(&names_prefix(stream))?;
+    let (below, tops): (Vec<_>, Vec<_>) = names.into_iter().partition(|name| depth(name) > 2);
+    for name in tops.iter().chain(&below) {
+        store.unpublish(name)?;
     }
-    store.unpin_prefix(&stream_prefix(asset))?;
+    store.unpin_prefix(&stream_prefix(stream))?;
     Ok(())
+}
+
+fn depth(name: &str) -> usize {
+    name.matches('/').count()
+}
+
+/// Takes a stream that has its name from somebody out of the store, with what says so.
+///
+/// # Errors
+/// [`crate::Error::Store`].
+pub fn drop_named(store: &Store, stream: &str) -> Result<()> {
+    drop_stream(store, stream)?;
+    store.unpin(&named(stream))?;
+    Ok(())
+}
+
+/// Takes a variant's pin away, unless its row says that it is there by this server: then somebody
+/// wants it again. Nobody may make it here meanwhile.
+///
+/// # Errors
+/// [`crate::Error::Store`], [`crate::Error::Sql`].
+pub fn drop_variant(catalog: &Catalog, store: &Store, asset: &str, key: &str) -> Result<()> {
+    if !catalog.has_made(asset, key)? {
+        store.unpin(&variant(asset, key))?;
+    }
+    Ok(())
+}
+
+/// The pins of variants that have no row, or whose row is done with them: what a kill between two
+/// steps left over.
+///
+/// # Errors
+/// [`crate::Error::Store`], [`crate::Error::Sql`].
+pub fn orphaned_variants(catalog: &Catalog, store: &Store) -> Result<Vec<String>> {
+    // The pins are listed before the rows: a pin's row is always older than itself.
+    let pins = store.pins("asset/")?;
+    let known = catalog.known_variants()?;
+    let orphaned = pins.into_iter().map(|pin| pin.name).filter(|pin| {
+        variant_of(pin)
+            .is_some_and(|(asset, key)| !known.contains(&(asset.to_owned(), key.to_owned())))
+    });
+    Ok(orphaned.collect())
 }
 
 /// Takes the asset with everything made of it out of the store.
@@ -87,39 +140,12 @@ pub fn drop_asset(store: &Store, asset: &str) -> Result<()> {
     Ok(())
 }
 
-/// Unpins segments that no row names: those of a plan that was given up.
+/// The assets (and streams) that have roots but neither a row nor an upload: what a kill between
+/// two steps left over.
 ///
 /// # Errors
 /// [`crate::Error::Store`], [`crate::Error::Sql`].
-pub fn drop_stale_segments(catalog: &Catalog, store: &Store, asset: &str) -> Result<()> {
-    let pins = store.pins(&stream_prefix(asset))?;
-    if pins.is_empty() {
-        return Ok(());
-    }
-    let mut named = HashSet::new();
-    if let Some(stream) = catalog.asset(asset, 0)?.and_then(|asset| asset.stream) {
-        for rung in &stream.rungs {
-            named.insert(init(asset, &rung.name));
-            let segments = catalog.segments(asset, &rung.name)?;
-            named.extend(
-                segments
-                    .iter()
-                    .map(|s| segment(asset, &rung.name, s.number)),
-            );
-        }
-    }
-    for pin in pins.iter().filter(|pin| !named.contains(&pin.name)) {
-        store.unpin(&pin.name)?;
-    }
-    Ok(())
-}
-
-/// Drops the roots of assets that have neither a row nor an upload: what a kill between two
-/// steps left over. Gives back how many assets that concerned.
-///
-/// # Errors
-/// [`crate::Error::Store`], [`crate::Error::Sql`].
-pub fn drop_orphans(catalog: &Catalog, store: &Store) -> Result<usize> {
+pub fn orphans(catalog: &Catalog, store: &Store) -> Result<HashSet<String>> {
     // The roots are listed before the rows: a root's row or upload is always older than itself.
     let mut found: HashSet<String> = HashSet::new();
     for kind in ["asset/", "stream/"] {
@@ -138,7 +164,21 @@ pub fn drop_orphans(catalog: &Catalog, store: &Store) -> Result<usize> {
             .map(str::to_owned),
     );
     let known = catalog.known_assets()?;
-    found.retain(|asset| !known.contains(asset));
+    let named: HashSet<String> = store
+        .pins("named/")?
+        .into_iter()
+        .map(|pin| pin.name)
+        .collect();
+    found.retain(|asset| !known.contains(asset) && !named.contains(&self::named(asset)));
+    Ok(found)
+}
+
+/// Drops the roots of those. Gives back how many there were.
+///
+/// # Errors
+/// [`crate::Error::Store`], [`crate::Error::Sql`].
+pub fn drop_orphans(catalog: &Catalog, store: &Store) -> Result<usize> {
+    let found = orphans(catalog, store)?;
     for asset in &found {
         drop_asset(store, asset)?;
     }

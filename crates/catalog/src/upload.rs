@@ -1,7 +1,7 @@
 //! Uploads under way. A row promises to keep the bytes that came; how many came is the length
-//! of the upload's file, which only the server knows.
+//! of the upload's file, which only its server knows; no other sees the row.
 
-use rusqlite::{OptionalExtension, Row, params};
+use crate::sql::{Row, Sql, params};
 
 use crate::{Catalog, Result};
 
@@ -12,6 +12,8 @@ pub enum Protocol {
     Post,
     /// tus 1.0; a broken one is resumed until it expires.
     Tus,
+    /// The server fetches it; a broken one is resumed until somebody removes it.
+    Remote,
 }
 
 impl Protocol {
@@ -19,6 +21,7 @@ impl Protocol {
         match self {
             Self::Post => "post",
             Self::Tus => "tus",
+            Self::Remote => "remote",
         }
     }
 }
@@ -48,21 +51,21 @@ pub struct Upload {
 
 const COLUMNS: &str = "id, protocol, name, metadata, length, created, expires, complete, asset";
 
-fn from_row(row: &Row<'_>) -> rusqlite::Result<Upload> {
+fn from_row(row: &Row<'_>) -> Sql<Upload> {
     let protocol: String = row.get(1)?;
     Ok(Upload {
         id: row.get(0)?,
-        protocol: if protocol == "tus" {
-            Protocol::Tus
-        } else {
-            Protocol::Post
+        protocol: match protocol.as_str() {
+            "tus" => Protocol::Tus,
+            "remote" => Protocol::Remote,
+            _ => Protocol::Post,
         },
         name: row.get(2)?,
         metadata: row.get(3)?,
-        length: row.get::<_, Option<i64>>(4)?.map(i64::unsigned_abs),
+        length: row.get::<Option<i64>>(4)?.map(i64::unsigned_abs),
         created_ms: row.get(5)?,
         expires_ms: row.get(6)?,
-        complete: row.get::<_, i64>(7)? != 0,
+        complete: row.get::<i64>(7)? != 0,
         asset: row.get(8)?,
     })
 }
@@ -75,8 +78,8 @@ impl Catalog {
     pub fn add_upload(&self, upload: &Upload) -> Result<()> {
         self.write("begin an upload", |transaction| {
             transaction.execute(
-                "INSERT INTO uploads (id, protocol, name, metadata, length, created, expires)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO uploads (id, protocol, name, metadata, length, created, expires, home)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
                 params![
                     upload.id,
                     upload.protocol.as_str(),
@@ -84,7 +87,8 @@ impl Catalog {
                     upload.metadata,
                     upload.length.map(|length| length as i64),
                     upload.created_ms,
-                    upload.expires_ms
+                    upload.expires_ms,
+                    self.home
                 ],
             )?;
             Ok(())
@@ -97,10 +101,11 @@ impl Catalog {
     /// [`crate::Error::Sql`].
     pub fn upload(&self, id: &str) -> Result<Option<Upload>> {
         self.read("read an upload", |transaction| {
-            transaction
-                .prepare_cached(&format!("SELECT {COLUMNS} FROM uploads WHERE id = ?1"))?
-                .query_row([id], from_row)
-                .optional()
+            transaction.row(
+                &format!("SELECT {COLUMNS} FROM uploads WHERE id = ?1 AND home = ?2"),
+                params![id, self.home],
+                from_row,
+            )
         })
     }
 
@@ -110,12 +115,11 @@ impl Catalog {
     /// [`crate::Error::Sql`].
     pub fn uploads(&self) -> Result<Vec<Upload>> {
         self.read("list the uploads", |transaction| {
-            transaction
-                .prepare_cached(&format!(
-                    "SELECT {COLUMNS} FROM uploads ORDER BY created, id"
-                ))?
-                .query_map([], from_row)?
-                .collect()
+            transaction.rows(
+                &format!("SELECT {COLUMNS} FROM uploads WHERE home = ?1 ORDER BY created, id"),
+                params![self.home],
+                from_row,
+            )
         })
     }
 
@@ -153,7 +157,7 @@ impl Catalog {
     /// [`crate::Error::Sql`].
     pub fn remove_upload(&self, id: &str) -> Result<bool> {
         self.write("remove an upload", |transaction| {
-            Ok(transaction.execute("DELETE FROM uploads WHERE id = ?1", [id])? > 0)
+            Ok(transaction.execute("DELETE FROM uploads WHERE id = ?1", params![id])? > 0)
         })
     }
 }

@@ -29,15 +29,16 @@ const UPLOAD_BAR: &str =
     "{prefix}  {bar:30} {decimal_bytes}/{decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
 const STREAM_BAR: &str = "{prefix}  {bar:30} {percent:>3} %  {msg}";
 
-/// Upload a file to a running server and print the new asset's id
+/// Upload a file to a running server, or let it fetch one, and print the new asset's id
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   kinora add holiday.mp4
   kinora add --wait holiday.mp4          until its stream is made
+  kinora add https://example.org/clip.mp4          fetched by the server itself
   kinora add -- -odd-name.mp4")]
 pub struct Args {
-    /// The file
+    /// The file, or the http:// or https:// address that the server fetches it from
     file: PathBuf,
     /// Follow the asset until its stream is made; fail when it fails
     #[arg(long)]
@@ -45,6 +46,9 @@ pub struct Args {
     /// Do not upload what the server has already: the asset with the same content is taken
     #[arg(long)]
     once: bool,
+    /// What the asset is called, of a file that the server fetches [default: as at its source]
+    #[arg(long)]
+    name: Option<String>,
     #[command(flatten)]
     server: ServerAddress,
     /// Print the asset as JSON
@@ -54,9 +58,12 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Outcome> {
     let client = args.server.client();
-    let path = match existing(&args, &client)? {
-        Some(path) => path,
-        None => upload(&args.file, &client).with_context(|| shown::path(&args.file))?,
+    let path = match (address(&args.file), existing(&args, &client)?) {
+        (Some(url), _) => {
+            fetched(url, args.name.as_deref(), &client).with_context(|| shown::text(url))?
+        }
+        (None, Some(path)) => path,
+        (None, None) => upload(&args.file, &client).with_context(|| shown::path(&args.file))?,
     };
     let asset = if args.wait {
         follow(&path, &client)?
@@ -74,7 +81,7 @@ pub fn run(args: Args) -> Result<Outcome> {
 
 /// With `--once`: the path of the asset whose content is this file's.
 fn existing(args: &Args, client: &Client) -> Result<Option<String>> {
-    if !args.once {
+    if !args.once || address(&args.file).is_some() {
         return Ok(None);
     }
     let assets: Vec<Asset> = client.get("/api/assets")?;
@@ -90,6 +97,58 @@ fn existing(args: &Args, client: &Client) -> Result<Option<String>> {
         .iter()
         .find(|asset| asset.cid.as_ref() == Some(&cid))
         .map(|asset| crate::client::asset_path(&asset.id)))
+}
+
+/// The argument as an address, when it is one: nobody has a file of such a name by accident.
+fn address(file: &Path) -> Option<&str> {
+    let text = file.to_str()?;
+    let scheme = text.get(..8)?.to_ascii_lowercase();
+    (scheme == "https://" || scheme.starts_with("http://")).then_some(text)
+}
+
+/// What the server says of a file that it fetches.
+#[derive(serde::Deserialize)]
+struct Remote {
+    id: String,
+    name: String,
+    arrived: u64,
+    length: Option<u64>,
+    error: Option<String>,
+}
+
+/// Lets the server fetch the file and gives the new asset's path, when it has come.
+fn fetched(url: &str, name: Option<&str>, client: &Client) -> Result<String> {
+    // Subscribed before it begins, so that its end cannot be missed.
+    let mut events = client.events()?;
+    let wanted = serde_json::json!({ "url": url, "name": name });
+    let mut remote: Remote = client.post_json("/api/remotes", &wanted)?;
+    let path = crate::client::asset_path(&remote.id);
+    let bar = talk::bar(0, UPLOAD_BAR).with_prefix(shown::text(&remote.name));
+    loop {
+        if let Some(why) = remote.error {
+            bail!("{}", shown::text(&why));
+        }
+        if let Some(length) = remote.length {
+            bar.set_length(length);
+        }
+        bar.set_position(remote.arrived);
+        remote = loop {
+            let (event, data) = events.next().context("the server ended")??;
+            let value: Value = serde_json::from_str(&data).context("an event of the server")?;
+            if value.get("id").and_then(Value::as_str) != Some(&remote.id) {
+                continue;
+            }
+            match event.as_str() {
+                "asset" => {
+                    bar.finish_and_clear();
+                    return Ok(path);
+                }
+                "removed" => bail!("was removed from the server"),
+                "remote" => break serde_json::from_value(value)?,
+                _ => {}
+            }
+        };
+    }
 }
 
 /// The file and its size; the caller names it.
@@ -213,7 +272,8 @@ fn follow(path: &str, client: &Client) -> Result<Value> {
         asset = loop {
             let (event, data) = events.next().context("the server ended")??;
             let value: Value = serde_json::from_str(&data).context("an event of the server")?;
-            if value.get("id").and_then(Value::as_str) != Some(&view.id) {
+            let ours = value.get("id").and_then(Value::as_str) == Some(&view.id);
+            if !ours || !matches!(event.as_str(), "asset" | "removed") {
                 continue;
             }
             if event == "removed" {

@@ -1,9 +1,14 @@
-//! `kinora boards`: the table that every verdict is made by.
+//! `kinora boards`: the table that every verdict is made by, and which of its boards a running server
+//! keeps variants ready for.
 
+use crate::check::PolicyName;
+use crate::client::{ServerAddress, path_below};
 use crate::table::Table;
-use crate::{Outcome, stdout, units};
+use crate::{Outcome, shown, stdout, units};
 use anyhow::Result;
 use boards::Rate;
+use clap::Subcommand;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// List the boards: what each decodes and what is rendered for it
@@ -11,10 +16,62 @@ use std::path::PathBuf;
 #[command(after_help = "\
 Examples:
   kinora boards
-  kinora boards --boards mine.toml       with your own rows over the built-in ones")]
+  kinora boards --boards mine.toml       with your own rows over the built-in ones
+  kinora boards enrol pi4-64             a running server keeps variants ready for them")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
     #[command(flatten)]
     rows: Rows,
+    /// Print a JSON array
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Enrol(Enrol),
+    Remove(Remove),
+    Enrolled(Enrolled),
+}
+
+/// Have a running server keep variants ready for a board kind, or change its policy
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  kinora boards enrol pi4-64
+  kinora boards enrol pi3 --policy gate")]
+struct Enrol {
+    /// The board, as `kinora boards` names it
+    board: String,
+    /// What is done about files that it cannot play [default: what the server does]
+    #[arg(long, value_enum)]
+    policy: Option<PolicyName>,
+    #[command(flatten)]
+    server: ServerAddress,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Keep no variants ready for a board kind any more; those that only it played are removed
+#[derive(clap::Args)]
+struct Remove {
+    /// The board, as `kinora boards` names it
+    board: String,
+    #[command(flatten)]
+    server: ServerAddress,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// List the board kinds that a running server keeps variants ready for
+#[derive(clap::Args)]
+struct Enrolled {
+    #[command(flatten)]
+    server: ServerAddress,
     /// Print a JSON array
     #[arg(long)]
     json: bool,
@@ -39,6 +96,70 @@ impl Rows {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
+    match args.command {
+        Some(Command::Enrol(args)) => enrol(args),
+        Some(Command::Remove(args)) => remove(args),
+        Some(Command::Enrolled(args)) => enrolled(args),
+        None => list(args),
+    }
+}
+
+fn enrol(args: Enrol) -> Result<Outcome> {
+    let policy = args.policy.map(|policy| match policy {
+        PolicyName::Gate => "gate",
+        PolicyName::Render => "render",
+    });
+    let path = path_below("/api/boards/", &args.board);
+    args.server
+        .client()
+        .put_json(&path, &json!({ "policy": policy }))?;
+    if args.json {
+        stdout::json(&json!({ "board": args.board, "policy": policy }))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn remove(args: Remove) -> Result<Outcome> {
+    let path = path_below("/api/boards/", &args.board);
+    args.server.client().delete(&path)?;
+    if args.json {
+        stdout::json(&json!({ "board": args.board }))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn enrolled(args: Enrolled) -> Result<Outcome> {
+    let boards: Vec<Value> = args.server.client().get("/api/boards")?;
+    let boards = boards.into_iter();
+    let boards: Vec<Value> = boards
+        .filter(|board| board["enrolled"].is_object())
+        .collect();
+    if args.json {
+        stdout::json(&boards)?;
+        return Ok(Outcome::Done);
+    }
+    let mut table = Table::new(["BOARD", "NAME", "TARGET", "POLICY", "SINCE"]);
+    let text = |value: &Value| shown::text(value.as_str().unwrap_or("-"));
+    for board in &boards {
+        let enrolled = &board["enrolled"];
+        let policy = match (enrolled["policy"].as_str(), enrolled["renders"].as_bool()) {
+            (Some(own), _) => shown::text(own),
+            (None, Some(true)) => "render (default)".into(),
+            (None, _) => "gate (default)".into(),
+        };
+        table.row([
+            text(&board["id"]),
+            text(&board["name"]),
+            text(&board["target"]),
+            policy,
+            text(&enrolled["since"]),
+        ]);
+    }
+    stdout::text(&table.to_string())?;
+    Ok(Outcome::Done)
+}
+
+fn list(args: Args) -> Result<Outcome> {
     let rows = args.rows.read()?;
     if args.json {
         stdout::json(&rows.boards())?;

@@ -1,6 +1,7 @@
 //! Talking to a running server: its JSON API over plain HTTP, and its errors in our words.
 
-use crate::{shown, units};
+use crate::variants::Variant;
+use crate::{credentials, shown, units};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::time::Duration;
 use ureq::http::{HeaderMap, Response, StatusCode};
-use ureq::{Agent, Body, SendBody};
+use ureq::{Agent, Body, RequestBuilder, SendBody};
 
 /// What an answer may weigh; the largest is the list of all assets.
 const LARGEST_ANSWER: u64 = 64 << 20;
@@ -23,12 +24,13 @@ pub struct ServerAddress {
         hide_env_values = true,
         default_value = "http://127.0.0.1:7420"
     )]
-    server: String,
+    pub server: String,
 }
 
 pub struct Client {
     address: String,
     agent: Agent,
+    token: Option<String>,
 }
 
 /// The parts of an asset that people are shown.
@@ -45,6 +47,8 @@ pub struct Asset {
     #[serde(default)]
     pub verdicts: Vec<Value>,
     pub stream: Option<Stream>,
+    #[serde(default)]
+    pub variants: Vec<Variant>,
 }
 
 #[derive(Deserialize)]
@@ -83,16 +87,21 @@ struct Problem {
 }
 
 impl ServerAddress {
+    /// The server's address as tokens are kept by it.
+    pub fn address(&self) -> String {
+        self.server.trim_end_matches('/').to_owned()
+    }
+
     pub fn client(&self) -> Client {
         // A server on one's own network is reached directly, whatever proxy the web needs.
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
+        let config = publish::http()
             .proxy(None)
             .timeout_connect(Some(Duration::from_secs(10)))
-            .user_agent(concat!("kinora/", env!("CARGO_PKG_VERSION")))
             .build();
+        let address = self.address();
         Client {
-            address: self.server.trim_end_matches('/').to_owned(),
+            token: credentials::token(&address),
+            address,
             agent: config.into(),
         }
     }
@@ -108,23 +117,123 @@ impl Client {
         }
     }
 
+    /// The request with the server's token, unless it goes elsewhere.
+    fn signed<B>(&self, path: &str, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        let url = self.url(path);
+        let below = url.strip_prefix(&self.address);
+        match &self.token {
+            Some(token) if below.is_some_and(|rest| rest.starts_with('/')) => {
+                request.header("Authorization", format!("Bearer {token}"))
+            }
+            _ => request,
+        }
+    }
+
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
-        let answer = self.reached(self.agent.get(self.url(path)).call())?;
+        let answer = self.reached(self.signed(path, self.agent.get(self.url(path))).call())?;
         parse(path, accepted(answer)?)
     }
 
     pub fn delete(&self, path: &str) -> Result<()> {
-        let answer = self.reached(self.agent.delete(self.url(path)).call())?;
+        let answer = self.reached(self.signed(path, self.agent.delete(self.url(path))).call())?;
         accepted(answer).map(drop)
+    }
+
+    /// A POST of JSON that is answered with JSON.
+    pub fn post_json<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
+        let request = self.signed(path, self.agent.post(self.url(path)));
+        let request = request.header("Content-Type", "application/json");
+        let answer = self.reached(request.send(body.to_string()))?;
+        parse(path, accepted(answer)?)
+    }
+
+    /// A PUT of JSON over what has this tag, and nothing else.
+    pub fn put_json_over(&self, path: &str, tag: &str, body: &Value) -> Result<()> {
+        let request = self.signed(path, self.agent.put(self.url(path)));
+        let request = request.header("Content-Type", "application/json");
+        let request = request.header("If-Match", tag);
+        accepted(self.reached(request.send(body.to_string()))?).map(drop)
+    }
+
+    /// A POST of a form that is answered with JSON.
+    pub fn post_form<T: DeserializeOwned>(&self, path: &str, form: &[(&str, &str)]) -> Result<T> {
+        parse(path, accepted(self.send_form(path, form)?)?)
+    }
+
+    /// A POST of a form whose refusal is JSON of the caller's subject too.
+    pub fn post_form_whatever<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        form: &[(&str, &str)],
+    ) -> Result<T> {
+        let answer = self.send_form(path, form)?;
+        if answer.status().is_success() || answer.status() == StatusCode::BAD_REQUEST {
+            parse(path, answer)
+        } else {
+            parse(path, accepted(answer)?)
+        }
+    }
+
+    fn send_form(&self, path: &str, form: &[(&str, &str)]) -> Result<Response<Body>> {
+        let request = self.agent.post(self.url(path));
+        self.reached(request.send_form(form.iter().copied()))
+    }
+
+    /// A PATCH of JSON that is answered with JSON.
+    pub fn patch_json<T: DeserializeOwned>(&self, path: &str, body: &Value) -> Result<T> {
+        let request = self.signed(path, self.agent.patch(self.url(path)));
+        let request = request.header("Content-Type", "application/json");
+        let answer = self.reached(request.send(body.to_string()))?;
+        parse(path, accepted(answer)?)
+    }
+
+    /// A PUT of JSON.
+    pub fn put_json(&self, path: &str, body: &Value) -> Result<()> {
+        let request = self.signed(path, self.agent.put(self.url(path)));
+        let request = request.header("Content-Type", "application/json");
+        let answer = self.reached(request.send(body.to_string()))?;
+        accepted(answer).map(drop)
+    }
+
+    /// A list, page after page (RFC 8288).
+    pub fn get_pages<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        let mut next = Some(path.to_owned());
+        while let Some(path) = next {
+            let request = self.signed(&path, self.agent.get(self.url(&path)));
+            let answer = self.reached(request.call())?;
+            let answer = accepted(answer)?;
+            let link = answer.headers().get("link");
+            next = link.and_then(|link| next_page(link.to_str().ok()?));
+            let page: Vec<T> = parse(&path, answer)?;
+            all.extend(page);
+        }
+        Ok(all)
+    }
+
+    /// Where a path leads to.
+    pub fn location(&self, path: &str) -> Result<String> {
+        let request = self.signed(path, self.agent.get(self.url(path)));
+        let request = request.config().max_redirects(0);
+        let request = request.max_redirects_will_error(false).build();
+        let answer = self.reached(request.call())?;
+        if !answer.status().is_redirection() {
+            accepted(answer)?;
+            bail!("{path}: the server does not say where that is");
+        }
+        let location = answer.headers().get("location");
+        let location = location.and_then(|location| location.to_str().ok());
+        Ok(location
+            .context("the server does not say where that is")?
+            .to_owned())
     }
 
     /// A POST without a body.
     pub fn post(&self, path: &str, headers: &[(&str, String)]) -> Result<HeaderMap> {
-        let request = headers
-            .iter()
-            .fold(self.agent.post(self.url(path)), |request, (name, value)| {
-                request.header(*name, value)
-            });
+        let request = headers.iter().fold(
+            self.signed(path, self.agent.post(self.url(path))),
+            |request, (name, value)| request.header(*name, value),
+        );
         let answer = self.reached(request.send_empty())?;
         Ok(accepted(answer)?.into_parts().0.headers)
     }
@@ -135,11 +244,10 @@ impl Client {
         path: &str,
         headers: &[(&str, String)],
     ) -> Result<(StatusCode, HeaderMap), ureq::Error> {
-        let request = headers
-            .iter()
-            .fold(self.agent.head(self.url(path)), |request, (name, value)| {
-                request.header(*name, value)
-            });
+        let request = headers.iter().fold(
+            self.signed(path, self.agent.head(self.url(path))),
+            |request, (name, value)| request.header(*name, value),
+        );
         let answer = request.call()?;
         Ok((answer.status(), answer.into_parts().0.headers))
     }
@@ -154,7 +262,7 @@ impl Client {
         headers
             .iter()
             .fold(
-                self.agent.patch(self.url(path)),
+                self.signed(path, self.agent.patch(self.url(path))),
                 |request, (name, value)| request.header(*name, value),
             )
             .send(body)
@@ -162,7 +270,9 @@ impl Client {
 
     /// Server-sent events (WHATWG HTML, 9.2), as name and data, until the connection ends.
     pub fn events(&self) -> Result<impl Iterator<Item = Result<(String, String)>> + use<>> {
-        let answer = accepted(self.reached(self.agent.get(self.url("/api/events")).call())?)?;
+        let path = "/api/events";
+        let answer =
+            accepted(self.reached(self.signed(path, self.agent.get(self.url(path))).call())?)?;
         let reader = answer
             .into_body()
             .into_with_config()
@@ -185,6 +295,14 @@ impl Client {
             Err(error) => Err(error).with_context(|| self.address.clone()),
         }
     }
+}
+
+/// The address in a Link header whose relation is `next`.
+fn next_page(link: &str) -> Option<String> {
+    let (address, relation) = link.strip_prefix('<')?.split_once('>')?;
+    relation
+        .contains("rel=\"next\"")
+        .then(|| address.to_owned())
 }
 
 /// Whether nobody listened at all.
@@ -252,8 +370,13 @@ fn next_event(
 
 /// The path of an asset; an id is one segment, whatever is in it.
 pub fn asset_path(id: &str) -> String {
-    let mut path = String::from("/api/assets/");
-    for byte in id.bytes() {
+    path_below("/api/assets/", id)
+}
+
+/// The path of something below another; its name is one segment, whatever is in it.
+pub fn path_below(above: &str, name: &str) -> String {
+    let mut path = String::from(above);
+    for byte in name.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) {
             path.push(byte.into());
         } else {
@@ -289,6 +412,15 @@ impl Asset {
 
     pub fn duration_s(&self) -> Option<f64> {
         self.probe.as_ref()?.get("duration_s")?.as_f64()
+    }
+
+    /// For how many of the enrolled boards there is something to play: `3 of 4`.
+    pub fn boards_state(&self) -> String {
+        if self.variants.is_empty() {
+            return "-".into();
+        }
+        let there = self.variants.iter().filter(|variant| variant.url.is_some());
+        format!("{} of {}", there.count(), self.variants.len())
     }
 
     /// The stream in a word or two: `done`, `running 40 %`.
@@ -333,6 +465,20 @@ mod tests {
             &[("message", "1\n2"), ("removed", "x")],
         );
         check("event: asset\ndata: cut short", &[]);
+    }
+
+    #[test]
+    fn pages() {
+        for (link, next) in [
+            (
+                "</api/assets?after=1.a>; rel=\"next\"",
+                Some("/api/assets?after=1.a"),
+            ),
+            ("</api/assets>; rel=\"prev\"", None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(next_page(link).as_deref(), next);
+        }
     }
 
     #[test]

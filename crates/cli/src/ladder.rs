@@ -1,37 +1,44 @@
 //! `kinora ladder INPUT -o DIR`: a file becomes an adaptive HLS stream in a folder, without a server.
 
-use crate::data_folder::DataFolder;
 use crate::guard::{self, Guard};
+use crate::pictures::PicturesArgs;
+use crate::publish::{Place, PlaceArgs};
+use crate::rungs::RungsArgs;
 use crate::table::Table;
-use crate::{Outcome, shown, stdout, store, talk, units};
-use ::store::{PutOptions, Store};
+use crate::{Outcome, shown, stdout, talk, units};
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use indicatif::ProgressBar;
 use ladder::playlist::Content;
-use ladder::{Container, DirSink, Options, Plan, Progress, Rendition, Report, Segment, Sink};
+use ladder::{Container, Options, Part, Plan, Progress, Rendition, Report, Segment, Sink};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Make an adaptive HLS stream of a file, in a folder that any web server can serve
+/// Make an adaptive HLS stream of a file or a pipe, in a folder that any web server can serve or in
+/// the store
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   kinora ladder holiday.mp4 -o stream/
-  kinora ladder holiday.mp4 -o stream/ --container cmaf --segment 6
-  kinora ladder holiday.mp4 -o stream/ --store --json | jq '.rungs[].cids'
+  kinora ladder holiday.mp4 -o stream/ --container cmaf --segment 6 --codec h264,av1
+  kinora ladder slides.mp4 -o stream/ --per-title
+  kinora ladder rtmp://camera.local/live -o stream/ --live-window 60 --part 0.5
+  render | kinora ladder - --raw rgb24 --size 1920x1080 --fps 30 --audio song.flac -o stream/
+  kinora ladder holiday.mp4 --store --name holiday --json | jq '.rungs[].cids'
 
 Playlists and segments can be played while they are written. After Ctrl-C the finished segments
-and the playlists that name them stay; the command ends with 130.")]
+and the playlists that name them stay; the command ends with 130. After that, a kill or a full disk
+the same command goes on where it was.")]
 pub struct Args {
-    /// The file
-    input: PathBuf,
-    /// The folder to write: DIR/master.m3u8, DIR/RUNG/playlist.m3u8 and the segments
-    #[arg(short, long, value_name = "DIR")]
-    output: PathBuf,
+    #[command(flatten)]
+    pictures: PicturesArgs,
+    #[command(flatten)]
+    place: PlaceArgs,
+    #[command(flatten)]
+    rungs: RungsArgs,
     /// How segments are packed
     #[arg(long, value_enum, default_value_t = ContainerName::Ts)]
     container: ContainerName,
@@ -51,11 +58,6 @@ pub struct Args {
     /// Threads that decode and encode [default: as many as cores and memory allow]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
-    /// Put the segments into the content-addressed store too, and tell their CIDs
-    #[arg(long)]
-    store: bool,
-    #[command(flatten)]
-    data: DataFolder,
     /// Give up when nothing gets done for this many seconds
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = clap::value_parser!(u64).range(1..=86400))]
     timeout: u64,
@@ -98,7 +100,7 @@ struct MadeRung<'a> {
     segments: usize,
     copied: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cids: Option<&'a [String]>,
+    cids: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -108,19 +110,16 @@ struct MadeAudio<'a> {
     average_bandwidth: u64,
     segments: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
-    cids: Option<&'a [String]>,
+    cids: Option<Vec<String>>,
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
     let cancel = guard::interrupted().context("wait for Ctrl-C")?;
-    let store = if args.store {
-        Some(store::open(&args.data)?)
-    } else {
-        None
-    };
-    let guard = guard::over(&args.input, Duration::from_secs(args.timeout)).context("guard")?;
-    let mut output = Output::new(&args, store, guard);
-    let options = Options {
+    let input = args.pictures.open(cancel)?;
+    let guard =
+        guard::over(args.pictures.name(), Duration::from_secs(args.timeout)).context("guard")?;
+    let mut output = Output::new(&args, guard)?;
+    let mut options = Options {
         segment_s: args.segment,
         container: match args.container {
             ContainerName::Ts => Container::Ts,
@@ -132,28 +131,37 @@ pub fn run(args: Args) -> Result<Outcome> {
         workers: args.workers.map(usize::from),
         ..Options::default()
     };
-    let outcome = ladder::run(&args.input, &options, &mut output, cancel);
+    let file = match &input {
+        ladder::Input::File(file) => Some(file.clone()),
+        _ => None,
+    };
+    args.rungs.set(&mut options)?;
+    output.place.made_by(file.as_deref(), &mut options)?;
+    args.pictures.set(&mut options);
+    let cancel = args.pictures.cancel(cancel);
+    let outcome = ladder::run(input, &options, &mut output, cancel);
     output.bar.finish_and_clear();
+    output.place.farewell();
     let report = match outcome {
         Ok(report) => report,
         Err(ladder::Error::Cancelled) => {
             talk::say(&format!(
-                "stopped; {} finished segments stay in {}",
+                "stopped; {} finished segments stay, {}",
                 output.segments(),
-                args.output.display()
+                shown::path(&output.place.master())
             ));
             return Ok(Outcome::Interrupted);
         }
         Err(error @ ladder::Error::Sink(_)) => {
-            return Err(error).with_context(|| shown::path(&args.input));
+            return Err(error).with_context(|| shown::path(args.pictures.name()));
         }
         Err(error) => return Err(error.into()),
     };
     for warning in &report.warnings {
-        talk::say(&format!("{}: {warning}", args.input.display()));
+        talk::say(&format!("{}: {warning}", args.pictures.name().display()));
     }
-    let input = args.input.to_string_lossy();
-    let made = output.made(&input, args.output.join("master.m3u8"), &report);
+    let input = args.pictures.name().to_string_lossy();
+    let made = output.made(&input, output.place.master(), &report);
     if args.json {
         stdout::json(&made)?
     } else {
@@ -170,70 +178,35 @@ fn segment_s(text: &str) -> Result<f64> {
     Ok(seconds)
 }
 
-/// The folder, the store where asked, the progress bar and the watchdog's steps.
+/// The places of the stream, the progress bar and the watchdog's steps.
 struct Output {
-    folder: DirSink,
-    store: Option<Store>,
-    cids: BTreeMap<String, Vec<String>>,
+    place: Place,
     bit_rates: BTreeMap<String, u64>,
-    mime: &'static str,
     bar: ProgressBar,
     guard: Guard,
     furthest: f64,
 }
 
 impl Output {
-    fn new(args: &Args, store: Option<Store>, guard: Guard) -> Self {
+    fn new(args: &Args, guard: Guard) -> Result<Self> {
         let bar = talk::bar(1000, "{prefix}  {bar:30} {percent:>3} %  {msg}")
-            .with_prefix(shown::path(&args.input));
-        let mime = match args.container {
-            ContainerName::Ts => "video/mp2t",
-            ContainerName::Cmaf => "video/iso.segment",
-        };
-        Self {
-            folder: DirSink::new(&args.output),
-            store,
-            cids: BTreeMap::new(),
+            .with_prefix(shown::path(args.pictures.name()));
+        Ok(Self {
+            place: args.place.open(args.pictures.name())?,
             bit_rates: BTreeMap::new(),
-            mime,
             bar,
             guard,
             furthest: 0.0,
-        }
+        })
     }
 
     fn segments(&self) -> usize {
-        self.folder
-            .renditions()
-            .iter()
-            .map(|rendition| rendition.segments.len())
-            .sum()
-    }
-
-    /// Puts bytes of a rendition into the store, where there is one.
-    fn keep(&mut self, rendition: &str, mime: &str, bytes: &[u8]) -> io::Result<()> {
-        let Some(store) = &self.store else {
-            return Ok(());
-        };
-        let cid = store::keep(
-            store,
-            bytes,
-            &PutOptions {
-                mime: Some(mime),
-                ..PutOptions::default()
-            },
-        )
-        .map_err(io::Error::other)?
-        .cid;
-        self.cids
-            .entry(rendition.to_owned())
-            .or_default()
-            .push(cid.to_string());
-        Ok(())
+        let renditions = self.place.renditions().iter();
+        renditions.map(|rendition| rendition.segments.len()).sum()
     }
 
     fn made<'a>(&'a self, input: &'a str, master: PathBuf, report: &'a Report) -> Made<'a> {
-        let renditions = self.folder.renditions();
+        let renditions = self.place.renditions();
         Made {
             input,
             master,
@@ -251,7 +224,7 @@ impl Output {
                     bandwidth: rendition.peak_bandwidth(),
                     average_bandwidth: rendition.average_bandwidth(),
                     segments: rendition.segments.len(),
-                    cids: self.cids_of(rendition),
+                    cids: self.place.cids(&rendition.name),
                 }),
             warnings: &report.warnings,
         }
@@ -276,55 +249,68 @@ impl Output {
             average_bandwidth,
             segments: rendition.segments.len(),
             copied,
-            cids: self.cids_of(rendition),
+            cids: self.place.cids(&rendition.name),
         })
-    }
-
-    fn cids_of(&self, rendition: &Rendition) -> Option<&[String]> {
-        self.store.as_ref()?;
-        Some(self.cids.get(&rendition.name).map_or(&[], Vec::as_slice))
     }
 }
 
 impl Sink for Output {
     fn plan(&mut self, plan: &Plan) -> io::Result<()> {
+        for decision in &plan.decisions {
+            talk::say(decision);
+        }
         self.bit_rates = plan
             .rungs
             .iter()
             .map(|rung| (rung.name.clone(), rung.bit_rate.into()))
             .collect();
-        self.folder.plan(plan)
+        self.place.plan(plan)
+    }
+
+    fn done(&mut self) -> HashMap<(String, u32), u64> {
+        self.place.done()
     }
 
     fn init(&mut self, rung: &str, bytes: &[u8]) -> io::Result<()> {
-        self.keep(rung, "video/mp4", bytes)?;
-        self.folder.init(rung, bytes)
+        self.place.init(rung, bytes)
+    }
+
+    fn part(&mut self, part: Part) -> io::Result<()> {
+        self.place.part(part)
     }
 
     fn segment(&mut self, segment: Segment) -> io::Result<()> {
         self.guard.step();
-        self.keep(&segment.rung, self.mime, &segment.bytes)?;
-        self.folder.segment(segment)
+        self.place.segment(segment)
+    }
+
+    fn notice(&mut self, text: &str) -> io::Result<()> {
+        self.guard.step();
+        self.bar.suspend(|| talk::say(text));
+        Ok(())
     }
 
     fn progress(&mut self, progress: &Progress) -> io::Result<()> {
         // Reports come by the clock; only work done is a step.
-        if progress.fraction > self.furthest {
-            self.furthest = progress.fraction;
+        if progress.media_s > self.furthest {
+            self.furthest = progress.media_s;
             self.guard.step();
         }
-        self.bar.set_position((progress.fraction * 1000.0) as u64);
-        let left = progress
-            .eta_s
-            .map(|eta| format!(", {} left", units::time(eta)))
-            .unwrap_or_default();
-        self.bar
-            .set_message(format!("{:.1}x{left}", progress.speed));
+        let (done, speed) = (units::time(progress.media_s), progress.speed);
+        let message = match (progress.fraction, progress.eta_s) {
+            (None, _) => format!("{done} made, {speed:.1}x"),
+            (Some(_), None) => format!("{speed:.1}x"),
+            (Some(_), Some(eta)) => format!("{speed:.1}x, {} left", units::time(eta)),
+        };
+        if let Some(fraction) = progress.fraction {
+            self.bar.set_position((fraction * 1000.0) as u64);
+        }
+        self.bar.set_message(message);
         Ok(())
     }
 
     fn end(&mut self, report: &Report) -> io::Result<()> {
-        self.folder.end(report)
+        self.place.end(report)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `kinora ls`: the assets of a running server.
 
-use crate::client::{Asset, ServerAddress};
+use crate::client::{Asset, ServerAddress, path_below};
 use crate::table::Table;
 use crate::{Outcome, stdout, units};
 use anyhow::Result;
@@ -11,8 +11,11 @@ use serde_json::Value;
 #[command(after_help = "\
 Examples:
   kinora ls
+  kinora ls holiday
   kinora ls --json | jq -r '.[].id'")]
 pub struct Args {
+    /// Only those whose name contains this
+    search: Option<String>,
     #[command(flatten)]
     server: ServerAddress,
     /// Print the server's JSON array
@@ -21,13 +24,19 @@ pub struct Args {
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let assets: Value = args.server.client().get("/api/assets")?;
+    let mut path = "/api/assets?limit=1000".to_owned();
+    if let Some(search) = &args.search {
+        path = path_below(&format!("{path}&search="), search);
+    }
+    let assets: Vec<Value> = args.server.client().get_pages(&path)?;
     if args.json {
         stdout::json(&assets)?;
         return Ok(Outcome::Done);
     }
-    let assets: Vec<Asset> = serde_json::from_value(assets)?;
-    let mut table = Table::new(["ID", "NAME", "SIZE", "LENGTH", "VIDEO", "STATE", "STREAM"]);
+    let assets: Vec<Asset> = serde_json::from_value(assets.into())?;
+    let mut table = Table::new([
+        "ID", "NAME", "SIZE", "LENGTH", "VIDEO", "STATE", "STREAM", "BOARDS",
+    ]);
     for asset in &assets {
         table.row([
             asset.id.clone(),
@@ -37,6 +46,7 @@ pub fn run(args: Args) -> Result<Outcome> {
             asset.video().unwrap_or_else(|| "-".into()),
             asset.state.clone(),
             asset.stream_state(),
+            asset.boards_state(),
         ]);
     }
     stdout::text(&table.to_string())?;

@@ -52,6 +52,7 @@ impl Limit {
 fn page(file: &Path, probe: &Probe) -> Result<String> {
     let mut page = format!("{}\n", shown::path(file));
     let mut head = vec![probe.container.to_owned()];
+    head.extend(probe.picture.then(|| "a picture".to_owned()));
     head.extend(probe.duration_s.map(units::time));
     head.extend(probe.bit_rate.map(units::bit_rate));
     head.push(units::bytes(probe.size));

@@ -2,7 +2,7 @@
 
 use crate::client::{Asset, Client, ServerAddress, asset_path};
 use crate::table::Table;
-use crate::{Outcome, check, shown, stdout, units};
+use crate::{Outcome, check, shown, stdout, units, variants};
 use anyhow::Result;
 use serde_json::Value;
 use std::fmt::Write;
@@ -76,6 +76,9 @@ fn page(asset: &Asset, client: &Client) -> Result<String> {
             }
             write!(page, "\n{table}")?;
         }
+    }
+    if !asset.variants.is_empty() {
+        write!(page, "\n{}", variants::page(&asset.variants))?;
     }
     if !asset.verdicts.is_empty() {
         write!(page, "\n{}", check::page(&asset.verdicts))?;

@@ -13,6 +13,11 @@ impl Table {
         }
     }
 
+    /// Rows of any number of columns, the head first.
+    pub fn of(rows: Vec<Vec<String>>) -> Self {
+        Self { rows }
+    }
+
     pub fn row<const N: usize>(&mut self, cells: [String; N]) {
         self.rows.push(cells.into());
     }

@@ -13,7 +13,8 @@ use std::path::Path;
 
 use decoded::capture::{Capture, Coherence, Nv12};
 use media::{
-    AccessUnitDecoder, AccessUnitLimits, Decoder, Input, OpenOptions, Packet, StatelessCodec,
+    AccessUnitDecoder, AccessUnitLimits, Decoder, Destination, Input, OpenOptions, Packet,
+    StatelessCodec,
 };
 use rustix::fs::{MemfdFlags, memfd_create};
 
@@ -155,7 +156,9 @@ fn by_unit(clip: &Clip, buffers: &mut Buffers, copy: Copy) -> Answer<()> {
         }
         let mut writing = capture.begin(*format)?;
         let decoded = if copy == Copy::Bands {
-            decoder.decode_with(&parts, id as u64, &mut |rows| writing.rows(&rows))?
+            decoder.decode_with(&parts, id as u64, Destination::Own, &mut |rows| {
+                writing.rows(&rows)
+            })?
         } else {
             decoder.decode(&parts, id as u64)?
         };

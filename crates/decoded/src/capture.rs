@@ -1,8 +1,8 @@
 //! A client's CAPTURE buffer in this process, and the way a picture gets into it.
 //!
-//! libavcodec decodes into planes of its own, which stay its references whatever a client does to
-//! its buffer; so each picture is copied once, and chroma interleaved on the way. Where the decoder
-//! says which rows are finished they are copied at once, out of the processor's caches.
+//! libavcodec decodes luma straight into the buffer where it can: the buffer then is its reference,
+//! as it is a hardware decoder's. The rest is copied once, chroma interleaved on the way. Where the
+//! decoder says which rows are finished they are copied at once, out of the processor's caches.
 //!
 //! Only addresses that the kernel mapped are written to, and only inside the size and stride that
 //! were checked when a picture began.
@@ -10,8 +10,9 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::{self, NonNull};
+use std::sync::Arc;
 
-use media::{Picture, PixelFormat, Rows};
+use media::{Picture, PixelFormat, Place, Rows};
 use rustix::ioctl::{Setter, ioctl, opcode};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use thiserror::Error;
@@ -98,14 +99,22 @@ impl Nv12 {
 /// A mapped CAPTURE buffer.
 #[derive(Debug)]
 pub struct Capture {
-    start: NonNull<u8>,
-    bytes: usize,
+    memory: Arc<Memory>,
     /// Kept where accesses are synchronised through it.
     sync: Option<OwnedFd>,
 }
 
-// SAFETY: the mapping belongs to this value alone.
-unsafe impl Send for Capture {}
+/// Its mapping, which the pictures share that are decoded into it.
+#[derive(Debug)]
+struct Memory {
+    start: NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the mapping belongs to this value, whoever holds it.
+unsafe impl Send for Memory {}
+// SAFETY: it gives out nothing but its address.
+unsafe impl Sync for Memory {}
 
 impl Capture {
     /// Maps a dma-buf (or any file that can be mapped) to write to.
@@ -120,7 +129,8 @@ impl Capture {
                 ptr::null_mut(),
                 bytes,
                 ProtFlags::READ | ProtFlags::WRITE,
-                MapFlags::SHARED,
+                // All pages at once, not a fault for each in the midst of a picture.
+                MapFlags::SHARED | MapFlags::POPULATE,
                 &fd,
                 0,
             )
@@ -129,8 +139,7 @@ impl Capture {
         let start = NonNull::new(start.cast())
             .ok_or_else(|| failed(io::Error::other("mapped at address 0")))?;
         Ok(Self {
-            start,
-            bytes,
+            memory: Arc::new(Memory { start, bytes }),
             sync: (coherence == Coherence::Synced).then_some(fd),
         })
     }
@@ -140,12 +149,12 @@ impl Capture {
     /// # Errors
     /// [`Error::Layout`] for a format that does not fit, [`Error::Sync`].
     pub fn begin(&mut self, format: Nv12) -> Result<Writing<'_>, Error> {
-        if format.bytes().is_none_or(|bytes| bytes > self.bytes) {
+        if format.bytes().is_none_or(|bytes| bytes > self.memory.bytes) {
             return Err(Error::Layout {
                 width: format.width,
                 height: format.height,
                 stride: format.stride,
-                bytes: self.bytes,
+                bytes: self.memory.bytes,
             });
         }
         self.sync(SYNC_START)?;
@@ -175,7 +184,7 @@ const SYNC_WRITE: u64 = 2;
 const SYNC_START: u64 = 0;
 const SYNC_END: u64 = 4;
 
-impl Drop for Capture {
+impl Drop for Memory {
     fn drop(&mut self) {
         // SAFETY: mapped in `map` with this size, and unmapped only here.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), self.bytes) };
@@ -192,6 +201,19 @@ pub struct Writing<'a> {
 }
 
 impl Writing<'_> {
+    /// Where the picture's luma can be decoded without a copy; not in memory whose every access is
+    /// framed, since libavcodec reads its references whenever it wants.
+    pub fn place(&self) -> Option<Place> {
+        let Capture { memory, sync: None } = &*self.capture else {
+            return None;
+        };
+        let owner = Arc::clone(memory);
+        let (stride, rows) = (self.format.stride as usize, self.format.height);
+        // SAFETY: `begin` saw that luma and half as many rows of chroma are inside the mapping, which
+        // the owner keeps and no Rust reference covers.
+        Some(unsafe { Place::new(owner, memory.start, stride, rows) })
+    }
+
     /// Writes rows that are finished. Rows may come again when they have changed.
     pub fn rows(&mut self, rows: &Rows<'_>) {
         let Some(next) = self.next else { return };
@@ -243,8 +265,12 @@ impl Writing<'_> {
         let chroma = (self.format.height as usize + first / 2) * stride;
         let planes = (rows.plane(0), rows.plane(1), rows.plane(2));
         match (rows.format(), planes) {
-            (PixelFormat::YUV420P | PixelFormat::YUVJ420P, (Some(y), Some(u), Some(v))) => {
-                self.copy_rows(luma, y, width);
+            (PixelFormat::YUV420P | PixelFormat::YUVJ420P, (y, Some(u), Some(v)))
+                if y.is_some() || rows.is_placed() =>
+            {
+                if let Some(y) = y {
+                    self.copy_rows(luma, y, width);
+                }
                 for (row, (u, v)) in lines(u).zip(lines(v)).enumerate() {
                     let columns = width.div_ceil(2);
                     self.interleave(chroma + row * stride, &u[..columns], &v[..columns]);
@@ -269,19 +295,19 @@ impl Writing<'_> {
     }
 
     fn put(&mut self, to: usize, bytes: &[u8]) {
-        assert!(to + bytes.len() <= self.capture.bytes);
+        assert!(to + bytes.len() <= self.capture.memory.bytes);
         // SAFETY: inside the mapping, which no Rust reference covers; the source is memory of
         // this process that is no part of a CAPTURE buffer.
         unsafe {
-            store::row(self.capture.start.as_ptr().add(to), bytes);
+            store::row(self.capture.memory.start.as_ptr().add(to), bytes);
         }
     }
 
     /// Writes one row of chroma.
     fn interleave(&mut self, to: usize, u: &[u8], v: &[u8]) {
-        assert!(u.len() == v.len() && to + 2 * u.len() <= self.capture.bytes);
+        assert!(u.len() == v.len() && to + 2 * u.len() <= self.capture.memory.bytes);
         // SAFETY: as in `put`.
-        unsafe { store::pairs(self.capture.start.as_ptr().add(to), u, v) };
+        unsafe { store::pairs(self.capture.memory.start.as_ptr().add(to), u, v) };
     }
 }
 

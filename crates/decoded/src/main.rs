@@ -249,13 +249,20 @@ fn replay(cli: &Cli) -> Result<bool, Box<dyn Error>> {
         replay::in_processes(&sessions, options)?
     };
     let wall_s = began.elapsed().as_secs_f64();
-    let replayed: Vec<Replayed> = outcome.into_iter().collect::<io::Result<_>>()?;
+    let mut replayed = Vec::new();
+    for (nth, session) in outcome.into_iter().enumerate() {
+        match session {
+            Ok(session) => replayed.push(session),
+            Err(error) => tracing::error!(session = nth + 1, "{error}"),
+        }
+    }
     if cli.json {
         print_json(&serde_json::json!({ "wall_s": wall_s, "sessions": replayed }))?;
     } else {
         show_replayed(&replayed, wall_s)?;
     }
-    Ok(replayed.iter().all(|session| session.errors == 0))
+    let good = |session: &Replayed| session.errors == 0;
+    Ok(replayed.len() == sessions.len() && replayed.iter().all(good))
 }
 
 fn show_replayed(replayed: &[Replayed], wall_s: f64) -> io::Result<()> {

@@ -8,12 +8,14 @@ use crate::record::Record;
 use crate::wire::{self, Capture};
 use crate::worker::{self, Channel};
 use md5::{Digest, Md5};
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, fallocate, memfd_create};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::ops::ControlFlow;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 use v4l2::sys::Mapping;
@@ -44,7 +46,7 @@ pub struct Replayed {
     pub errors: u64,
     /// Time on the clock.
     pub wall_s: f64,
-    /// Processor time.
+    /// Processor time, without that for the memory of CAPTURE buffers, which is the module's to make.
     pub cpu_s: f64,
     /// Jobs for each second of processor time.
     pub jobs_per_cpu_s: f64,
@@ -86,12 +88,13 @@ pub fn replay(messages: &[&[u8]], options: Options) -> io::Result<Replayed> {
         offset: 0,
         buffers: HashMap::new(),
         current: None,
+        module_s: 0.0,
         md5: options.md5.then(Md5::new),
     };
     let began = Instant::now();
     let cpu = cpu_s();
     let player = worker::serve(channel, None, &figures, None, Coherence::Coherent)?;
-    let cpu_s = cpu_s() - cpu;
+    let cpu_s = cpu_s() - cpu - player.module_s;
     let jobs = figures.jobs.load(Relaxed);
     let first = messages
         .first()
@@ -129,7 +132,8 @@ fn cpu_s() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Several sessions side by side, each in a process of its own as in the daemon.
+/// Several sessions side by side, each in a process of its own as in the daemon: one that crashes is
+/// an error in its place, and the others go on.
 ///
 /// This process must have no other thread.
 pub fn in_processes(
@@ -161,9 +165,8 @@ pub fn in_processes(
         // SAFETY: writes to the integer; the process is this one's child and not yet waited for.
         unsafe { libc::waitpid(process, &raw mut status, 0) };
         if json.is_empty() {
-            return Err(io::Error::other(format!(
-                "process ended with status {status}"
-            )));
+            let status = ExitStatus::from_raw(status);
+            return Err(io::Error::other(format!("its process ended: {status}")));
         }
         Ok(serde_json::from_slice(&json)?)
     };
@@ -197,6 +200,8 @@ struct Player<'a> {
     /// By index and generation.
     buffers: HashMap<(u32, u32), (OwnedFd, Mapping)>,
     current: Option<Capture>,
+    /// Processor time spent on buffers.
+    module_s: f64,
     md5: Option<Md5>,
 }
 
@@ -273,14 +278,17 @@ impl Channel for Player<'_> {
     }
 
     fn buffer(&mut self, capture: &Capture) -> io::Result<(OwnedFd, u64)> {
+        let began = cpu_s();
         let size = u64::from(capture.size);
         self.buffers.retain(|(index, _), _| *index != capture.index);
         let file = memfd_create("capture", MemfdFlags::CLOEXEC)?;
-        ftruncate(&file, size)?;
+        // With its pages, as a client's buffer has them before its first job.
+        fallocate(&file, FallocateFlags::empty(), 0, size)?;
         let memory = Mapping::new(file.as_fd(), capture.size as usize, 0)?;
         let given = file.try_clone()?;
         self.buffers
             .insert((capture.index, capture.generation), (file, memory));
+        self.module_s += cpu_s() - began;
         Ok((given, size))
     }
 }

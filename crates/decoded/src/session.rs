@@ -17,7 +17,10 @@
 
 use crate::rebuild::{Fate, Plan, Rebuild, Refusal};
 use crate::wire::{Codec, Job};
-use media::{AccessUnitDecoder, AccessUnitLimits, Picture, PixelFormat, Rows, StatelessCodec};
+use media::{
+    AccessUnitDecoder, AccessUnitLimits, Destination, Picture, PixelFormat, Place, Rows,
+    StatelessCodec,
+};
 use thiserror::Error;
 
 /// Largest side of a picture: what is advertised, rounded up to whole macroblocks.
@@ -53,6 +56,12 @@ pub enum Error {
     /// Some samples are guessed.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// What it was predicted from is, or may be.
+    #[error("may be predicted from a picture that is missing")]
+    Guessed,
+    /// It is one field of two, and the other was not decoded here.
+    #[error("the first field is missing")]
+    FirstField,
 }
 
 /// A stream that is being decoded.
@@ -97,16 +106,20 @@ impl Session {
         self.decoder.memory()
     }
 
-    /// Decodes a job. `ready` is given rows of its picture as soon as they are finished; it need not
-    /// take them, and rows that it was given may still turn out to be no good.
+    /// Decodes a job. Its luma goes to `place` if it can; `ready` is given rows of its picture as soon
+    /// as they are finished; it need not take them, and rows that it was given may still turn out to be
+    /// no good.
     ///
     /// # Errors
     /// When there is no picture; a picture that is there but wrong comes with its error.
     pub fn decode(
         &mut self,
         job: &Job,
+        place: Option<Place>,
         ready: &mut dyn FnMut(Rows<'_>),
     ) -> Result<Outcome<'_>, Error> {
+        // The second field may go to another buffer.
+        let place = place.filter(|_| !job.controls.is_field());
         let Self {
             decoder,
             rebuild,
@@ -122,7 +135,7 @@ impl Session {
         if plan.restart || std::mem::take(stale) {
             decoder.flush();
         }
-        match consume(decoder, rebuild, &plan, job, ready) {
+        match consume(decoder, rebuild, &plan, job, place, ready) {
             Ok(outcome) => {
                 *spoilt |= outcome.error.is_some();
                 rebuild.decoded(match outcome.error {
@@ -163,12 +176,23 @@ fn consume<'a>(
     rebuild: &Rebuild,
     plan: &Plan,
     job: &Job,
+    place: Option<Place>,
     ready: &mut dyn FnMut(Rows<'_>),
 ) -> Result<Outcome<'a>, Error> {
+    let destination = match place {
+        _ if plan.picture_of != job.number => Destination::Continued,
+        Some(place) => Destination::Place(place),
+        None => Destination::Own,
+    };
     let decoded = decoder
-        .decode_with(&rebuild.parts(job.data), job.number, ready)
+        .decode_with(&rebuild.parts(job.data), job.number, destination, ready)
         .map_err(Error::Decoder)?;
-    let damage = decoded.damage.map(Error::Damaged);
+    let alone = job.continues && job.controls.is_field() && plan.picture_of == job.number;
+    let damage = decoded
+        .damage
+        .map(Error::Damaged)
+        .or(plan.guessed.then_some(Error::Guessed))
+        .or(alone.then_some(Error::FirstField));
     let Some(picture) = decoded.picture else {
         return Err(damage.unwrap_or(Error::NoPicture));
     };

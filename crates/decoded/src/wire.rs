@@ -9,13 +9,13 @@ use thiserror::Error;
 use v4l2::uapi::controls::h264::{
     V4L2_CID_STATELESS_H264_DECODE_PARAMS, V4L2_CID_STATELESS_H264_PPS,
     V4L2_CID_STATELESS_H264_SCALING_MATRIX, V4L2_CID_STATELESS_H264_SPS,
-    v4l2_ctrl_h264_decode_params, v4l2_ctrl_h264_pps, v4l2_ctrl_h264_scaling_matrix,
-    v4l2_ctrl_h264_sps,
+    V4L2_H264_DECODE_PARAM_FLAG_FIELD_PIC, v4l2_ctrl_h264_decode_params, v4l2_ctrl_h264_pps,
+    v4l2_ctrl_h264_scaling_matrix, v4l2_ctrl_h264_sps,
 };
 use v4l2::uapi::controls::mpeg2::{
     V4L2_CID_STATELESS_MPEG2_PICTURE, V4L2_CID_STATELESS_MPEG2_QUANTISATION,
-    V4L2_CID_STATELESS_MPEG2_SEQUENCE, v4l2_ctrl_mpeg2_picture, v4l2_ctrl_mpeg2_quantisation,
-    v4l2_ctrl_mpeg2_sequence,
+    V4L2_CID_STATELESS_MPEG2_SEQUENCE, V4L2_MPEG2_PIC_FRAME, v4l2_ctrl_mpeg2_picture,
+    v4l2_ctrl_mpeg2_quantisation, v4l2_ctrl_mpeg2_sequence,
 };
 use v4l2::uapi::controls::vp8::{V4L2_CID_STATELESS_VP8_FRAME, v4l2_ctrl_vp8_frame};
 use v4l2::uapi::controls::vp9::{V4L2_CID_STATELESS_VP9_FRAME, v4l2_ctrl_vp9_frame};
@@ -178,6 +178,8 @@ pub struct Job<'a> {
     pub timestamp: u64,
     /// This is one field of two, and the CAPTURE buffer waits for the other.
     pub holds: bool,
+    /// The CAPTURE buffer was kept: it is said to hold the other field.
+    pub continues: bool,
     /// Where the picture goes.
     pub capture: Capture,
     /// The pictures that the controls refer to, in the order of the codec's control.
@@ -278,6 +280,15 @@ impl Controls {
             Self::Vp9(_) => Codec::Vp9,
         }
     }
+
+    /// Whether the job is one field of two.
+    pub fn is_field(&self) -> bool {
+        match self {
+            Self::Mpeg2 { picture, .. } => picture.picture_structure != V4L2_MPEG2_PIC_FRAME,
+            Self::H264(h264) => h264.decode.flags & V4L2_H264_DECODE_PARAM_FLAG_FIELD_PIC != 0,
+            Self::Vp8(_) | Self::Vp9(_) => false,
+        }
+    }
 }
 
 /// The job number of a message that [`check`] may refuse, so that it can be answered.
@@ -327,6 +338,7 @@ pub fn check(message: &[u8], session: Option<u64>) -> Result<Job<'_>, Error> {
         number: head.job,
         timestamp: head.timestamp,
         holds: head.flags & KINORA_DEC_JOB_HOLD != 0,
+        continues: head.flags & KINORA_DEC_JOB_CONTINUES != 0,
         capture,
         references: References {
             all: head.references,

@@ -7,7 +7,9 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use decoded::capture::{Capture, Coherence, Error, Nv12};
-use media::{AccessUnitDecoder, AccessUnitLimits, Input, OpenOptions, Picture, StatelessCodec};
+use media::{
+    AccessUnitDecoder, AccessUnitLimits, Destination, Input, OpenOptions, Picture, StatelessCodec,
+};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 /// What a buffer holds before.
@@ -123,7 +125,7 @@ fn rows_that_come_early_give_the_same() {
             let (mut capture, memory) = buffer(bytes);
             let mut writing = capture.begin(format).unwrap();
             let mut bands = 0;
-            let decoded = early.decode_with(&[packet], id, &mut |rows| {
+            let decoded = early.decode_with(&[packet], id, Destination::Own, &mut |rows| {
                 bands += 1;
                 writing.rows(&rows);
             });
@@ -131,6 +133,47 @@ fn rows_that_come_early_give_the_same() {
             assert!(bands > 1, "{file}: unit {id} in {bands} bands");
             let same = contents(memory) == expected(picture, format, bytes);
             assert!(same, "{file}: unit {id}");
+        }
+    }
+}
+
+/// Luma that is decoded into the buffer, which later pictures are predicted from.
+#[test]
+fn luma_in_its_place_gives_the_same() {
+    let streams = [
+        (StatelessCodec::H264, "cars_320x240.h264", true),
+        (StatelessCodec::H264, "64x64-I-P-B-P.h264", true),
+        (StatelessCodec::Mpeg2, "sample_h262_mpeg_audio.ts", false),
+        (StatelessCodec::Vp8, "vp8.webm", false),
+        (StatelessCodec::Vp9, "bear-vp9-odd-dimensions.webm", false),
+    ];
+    // Strides that libavcodec has itself, and others.
+    for ((codec, file, can), stride) in streams.into_iter().flat_map(|s| [(s, 128), (s, 16)]) {
+        let open = || AccessUnitDecoder::open(codec, AccessUnitLimits::default()).unwrap();
+        let (mut placed, mut own) = (open(), open());
+        // They stay, as a client's do.
+        let mut buffers = Vec::new();
+        for (id, packet) in (0..).zip(&packets(file)) {
+            let at = format!("{file}: unit {id}, stride in {stride}");
+            let picture = own.decode(&[packet], id).unwrap().picture.unwrap();
+            let format = Nv12 {
+                width: picture.width(),
+                height: picture.height(),
+                stride: (picture.width() + picture.width() % 2).next_multiple_of(stride),
+            };
+            let bytes = (format.stride * (format.height + format.height.div_ceil(2))) as usize;
+            let (mut capture, memory) = buffer(bytes);
+            let mut writing = capture.begin(format).unwrap();
+            let place = writing.place();
+            assert!(place.is_some());
+            let place = place.map_or(Destination::Own, Destination::Place);
+            let decoded = placed.decode_with(&[packet], id, place, &mut |rows| writing.rows(&rows));
+            let found = decoded.unwrap().picture.unwrap();
+            assert_eq!(found.is_placed(), can && stride == 128, "{at}");
+            assert_eq!(found.is_placed(), found.plane(0).is_none(), "{at}");
+            writing.finish(found).unwrap();
+            assert!(contents(memory) == expected(picture, format, bytes), "{at}");
+            buffers.push(capture);
         }
     }
 }

@@ -10,13 +10,16 @@ use std::collections::VecDeque;
 use std::path::Path;
 
 use media::{
-    AudioChain, AudioEncoder, AudioEncoderOptions, AudioSource, Decoder, Frame, Graph, Input,
+    AudioChain, AudioEncoder, AudioEncoderOptions, AudioSource, Decoder, Frame, Graph, Input, Kind,
     Packet, Rational, Stream,
 };
 
+use crate::live::{Heard, SoundQueue};
+use crate::plan::Sounding;
+use crate::playlist::Label;
 use crate::sample::{AAC_FRAME, Sound, SoundFormat, TICKS};
 use crate::timeline::{TICK, Timeline};
-use crate::{Options, Result};
+use crate::{Error, Options, Result, language};
 
 /// Channels of the output.
 pub const CHANNELS: u32 = 2;
@@ -24,6 +27,9 @@ pub const CHANNELS: u32 = 2;
 pub const BIT_RATE: u64 = 128_000;
 /// What it takes at most over a segment, with headers, in bits per second.
 pub const PEAK_RATE: u64 = 160_000;
+
+/// The longest frame of the output in ticks: 1024 samples at 44.1 kHz.
+pub const LONGEST_FRAME: i64 = AAC_FRAME * TICKS / 44_100 + 1;
 
 /// Pauses longer than this, in output samples, are not filled by the resampler, which would hold
 /// all the silence in memory, but frame by frame on the way to the encoder.
@@ -36,26 +42,74 @@ const FURTHEST_START_S: i64 = 600;
 /// Packets tried until the first sound.
 const PACKETS_UNTIL_SOUND: usize = 1000;
 
-/// The stream to take the sound from, if there is one that decodes.
-pub fn find(path: &Path, options: &Options, warnings: &mut Vec<String>) -> Result<Option<usize>> {
-    let mut input = Input::open(path, &options.open)?;
-    let Some(stream) = input.best_audio().cloned() else {
-        return Ok(None);
-    };
-    input.select(&[stream.index]);
-    match first_frame(&mut input, &stream) {
-        Ok(true) => Ok(Some(stream.index)),
-        Ok(false) => {
-            warnings.push("the sound cannot be decoded; the stream has none".to_string());
-            Ok(None)
-        }
-        Err(error) => {
-            warnings.push(format!(
-                "the sound cannot be decoded; the stream has none: {error}"
-            ));
-            Ok(None)
-        }
+/// Tracks of sound that a stream has at most: each is decoded and encoded.
+const MOST_TRACKS: usize = 16;
+
+/// The tracks of sound that decode: index and what people call them.
+pub fn find(
+    opened: &Input,
+    path: &Path,
+    options: &Options,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<(usize, Label)>> {
+    let tracks = opened.streams().iter();
+    let tracks = tracks.filter(|s| s.kind == Kind::Audio && s.parameters.channels() > 0);
+    let tracks: Vec<&Stream> = tracks.collect();
+    if tracks.len() > MOST_TRACKS {
+        let more = tracks.len() - MOST_TRACKS;
+        warnings.push(format!("{more} tracks of sound were left out: too many"));
     }
+    let mut found = Vec::new();
+    for stream in tracks.iter().copied().take(MOST_TRACKS) {
+        let mut input = Input::open(path, &options.open)?;
+        input.select(&[stream.index]);
+        let why = match first_frame(&mut input, stream) {
+            Ok(true) => {
+                found.push(stream);
+                continue;
+            }
+            Ok(false) => String::new(),
+            Err(error) => format!(": {error}"),
+        };
+        warnings.push(match tracks.len() {
+            1 => format!("the sound cannot be decoded; the stream has none{why}"),
+            _ => format!("a track of sound cannot be decoded and was left out{why}"),
+        });
+    }
+    let labels = language::labels(&found);
+    Ok(found
+        .iter()
+        .map(|stream| stream.index)
+        .zip(labels)
+        .collect())
+}
+
+/// The sound of a file that goes with pictures from elsewhere: both start together.
+///
+/// # Errors
+/// Also when the file has no sound, since it was named for it.
+pub fn beside(
+    path: &Path,
+    options: &Options,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<(Sounding, Label)>> {
+    let input = Input::open(path, &options.open)?;
+    if input.best_audio().is_none() {
+        let reason = "no sound in it".to_string();
+        let name = path.display().to_string();
+        return Err(Error::Pictures { name, reason });
+    }
+    let start = input.start_s().unwrap_or(0.0);
+    let tracks = find(&input, path, options, warnings)?.into_iter();
+    let sounding = |stream| Sounding::File {
+        path: path.to_path_buf(),
+        stream,
+        origin: (start * TICKS as f64).round() as i64,
+        base: TICK,
+        ends: true,
+    };
+    let tracks = tracks.map(|(stream, label)| (sounding(stream), label));
+    Ok(tracks.collect())
 }
 
 fn first_frame(input: &mut Input, stream: &Stream) -> media::Result<bool> {
@@ -81,9 +135,23 @@ struct Insertion {
     frames: i64,
 }
 
+/// Where packets come from.
+enum Packets {
+    File(Input),
+    Live(SoundQueue),
+}
+
+/// What a track is given next.
+enum Next {
+    Packet(Packet),
+    End,
+    /// It is late: nothing is there yet.
+    Late,
+}
+
 /// The sound on its way through.
 pub struct Track {
-    input: Input,
+    packets: Packets,
     decoder: Decoder,
     timeline: Timeline,
     stream: Stream,
@@ -101,6 +169,8 @@ pub struct Track {
     resampled: i64,
     /// Frames given to the encoder.
     fed: i64,
+    /// The same without the silence after the end.
+    sounding: i64,
     /// No packets are left, but the resampler may hold sound.
     flushed: bool,
     input_ended: bool,
@@ -114,17 +184,33 @@ pub struct Track {
 }
 
 impl Track {
-    /// Opens the stream of this index. `origin` is the first picture's time in `origin_base`.
-    pub fn open(
-        path: &Path,
-        options: &Options,
-        index: usize,
-        origin: i64,
-        origin_base: Rational,
-    ) -> Result<Track> {
-        let mut input = Input::open(path, &options.open)?;
-        input.select(&[index]);
-        let stream = input.streams()[index].clone();
+    /// Opens the stream again, or, of a live source, begins with what came of it.
+    pub fn open(sounding: &Sounding, options: &Options) -> Result<Track> {
+        let (packets, stream, origin) = match sounding {
+            Sounding::File {
+                path,
+                stream,
+                origin,
+                base,
+                ..
+            } => {
+                let mut input = Input::open(path, &options.open)?;
+                input.select(&[*stream]);
+                let stream = input.streams()[*stream].clone();
+                let origin = base.rescale(*origin, stream.time_base);
+                (Packets::File(input), stream, origin)
+            }
+            Sounding::Live(queue) => {
+                let Some(Heard::Stream(stream, origin)) = queue.pop() else {
+                    return Err(Error::Cancelled);
+                };
+                (Packets::Live(queue.clone()), *stream, origin)
+            }
+        };
+        let container = match &packets {
+            Packets::File(input) => input.container(),
+            Packets::Live(_) => "",
+        };
         let sample_rate = AudioChain::for_stream(&stream).sample_rate;
         let encoder = AudioEncoder::open(&AudioEncoderOptions {
             sample_rate,
@@ -141,8 +227,8 @@ impl Track {
         let nominal = AAC_FRAME * TICKS / i64::from(sample_rate);
         Ok(Track {
             decoder: Decoder::open(&stream, 1)?,
-            timeline: Timeline::new(input.container(), stream.time_base, nominal),
-            origin: origin_base.rescale(origin, stream.time_base),
+            timeline: Timeline::new(container, stream.time_base, nominal),
+            origin,
             graph: None,
             encoder,
             format,
@@ -151,13 +237,14 @@ impl Track {
             insertions: VecDeque::new(),
             resampled: 0,
             fed: 0,
+            sounding: 0,
             flushed: false,
             input_ended: false,
             ready: VecDeque::new(),
             first_ready: 0,
             damaged: 0,
             other_clock: false,
-            input,
+            packets,
             stream,
         })
     }
@@ -195,6 +282,15 @@ impl Track {
         })
     }
 
+    /// Whether there is sound at this time, to within two frames. It is what ends a stream whose
+    /// pictures go on.
+    pub fn reaches(&mut self, time: i64) -> Result<bool> {
+        while !self.input_ended && self.format.frame_time(self.fed) <= time {
+            self.step()?;
+        }
+        Ok(!self.input_ended || self.format.frame_time(self.sounding + 2) > time)
+    }
+
     fn silent_frame(&self) -> Result<Frame> {
         Ok(Frame::silence(AAC_FRAME as u32, self.format.sample_rate)?)
     }
@@ -212,9 +308,18 @@ impl Track {
         }
         if self.flushed {
             self.input_ended = true;
+            self.sounding = self.fed;
             return Ok(());
         }
-        let packet = self.read();
+        let packet = match self.read()? {
+            Next::Packet(packet) => Some(packet),
+            Next::End => None,
+            Next::Late => {
+                // Silence in its place; what comes of it later is cut.
+                self.withheld += AAC_FRAME;
+                return self.encode(&self.silent_frame()?);
+            }
+        };
         if self.decoder.send(packet.as_ref()).is_err() {
             self.damaged += 1;
         }
@@ -232,10 +337,26 @@ impl Track {
     }
 
     /// The next packet; a file that cannot be read further has ended.
-    fn read(&mut self) -> Option<Packet> {
-        let mut packet = self.input.read().unwrap_or(None)?;
-        self.timeline.place(&mut packet);
-        Some(packet)
+    fn read(&mut self) -> Result<Next> {
+        loop {
+            match &mut self.packets {
+                Packets::File(input) => {
+                    let Some(mut packet) = input.read().unwrap_or(None) else {
+                        return Ok(Next::End);
+                    };
+                    self.timeline.place(&mut packet);
+                    return Ok(Next::Packet(packet));
+                }
+                Packets::Live(queue) => match queue.pop() {
+                    None => return Ok(Next::Late),
+                    Some(Heard::Packet(packet)) => return Ok(Next::Packet(packet)),
+                    Some(Heard::Stream(stream, origin)) => {
+                        self.decoder = Decoder::open(&stream, 1)?;
+                        (self.stream, self.origin) = (*stream, origin);
+                    }
+                },
+            }
+        }
     }
 
     fn resample(&mut self, mut frame: Frame) -> Result<()> {

@@ -4,8 +4,10 @@
 //! Playlist validators read text only, and the usual faults do not show there: a first picture that
 //! is late, a runt at the end, a BANDWIDTH below the peak, rungs cut at different pictures. The
 //! rules are RFC 8216 (with its second edition's definition of the peak) and the checkable part of
-//! Apple's HLS authoring specification. The segments are taken apart by this crate's own readers,
-//! which take nothing from the writers but the format.
+//! Apple's HLS authoring specification; for subtitles W3C WebVTT. The segments are taken apart by this
+//! crate's own readers, which take nothing from the writers but the format. Whether the bytes that an
+//! I-frame playlist gives decode to a key picture is for a decoder to say: [`key_picture_files`] puts
+//! each into a file of its own.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,10 +16,11 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use crate::h264::{self, Sps};
-use crate::playlist::{Content, Rendition, SegmentInfo};
+use crate::h264;
+use crate::headers::{Codec, Headers, Role};
+use crate::playlist::{Content, Forgotten, Packing, Rendition, SegmentInfo, VideoRange};
 use crate::sample::{AAC_FRAME, TICKS, seconds};
-use crate::{cmaf, mpegts};
+use crate::{av1, cmaf, mpegts, subtitles, thumbnails};
 
 /// How far a stated duration may be from the measured one, in ticks: EXTINF has microseconds.
 const EXACT: i64 = 2;
@@ -58,15 +61,57 @@ pub fn check(path: &Path) -> Vec<Finding> {
     checker.findings
 }
 
+/// Every byte range of every I-frame playlist as a player puts it together: what initialises the
+/// decoder, then the range. With the place it came from.
+pub fn key_picture_files(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut checker = Checker {
+        root: path.to_path_buf(),
+        findings: Vec::new(),
+    };
+    let mut files = Vec::new();
+    let text = checker.text("master.m3u8").unwrap_or_default();
+    for listed in listed(&text).iframes {
+        let Some(text) = checker.text(&listed.uri) else {
+            continue;
+        };
+        let playlist = checker.playlist(&listed.uri, &text);
+        let init = playlist.map.as_ref();
+        let init = init.and_then(|map| checker.read(&format!("{}{map}", playlist.folder)));
+        for ((_, file), &(length, offset)) in playlist.segments.iter().zip(&playlist.ranges) {
+            let place = format!("{}{file}", playlist.folder);
+            let bytes = checker.read(&place).unwrap_or_default();
+            let first = playlist.segments.iter().zip(&playlist.ranges);
+            let first = first.filter(|((_, other), _)| other == file);
+            let first = first.map(|(_, &(_, offset))| offset).min().unwrap_or(0);
+            let range = bytes.get(offset as usize..(offset + length) as usize);
+            let before = init.as_deref().or(bytes.get(..first as usize));
+            if let (Some(before), Some(range)) = (before, range) {
+                files.push((format!("{place} at {offset}"), [before, range].concat()));
+            }
+        }
+    }
+    files
+}
+
 struct Checker {
     root: PathBuf,
     findings: Vec<Finding>,
 }
 
-/// A variant or an audio rendition as the master lists it.
+/// A playlist as the master lists it.
 struct Listed {
     attributes: HashMap<String, String>,
     uri: String,
+}
+
+/// What a master lists.
+#[derive(Default)]
+struct Master {
+    variants: Vec<Listed>,
+    audio: Vec<Listed>,
+    subtitles: Vec<Listed>,
+    iframes: Vec<Listed>,
+    images: Vec<Listed>,
 }
 
 /// A media playlist.
@@ -79,6 +124,12 @@ struct Playlist {
     map: Option<String>,
     /// EXTINF in seconds, and the address.
     segments: Vec<(f64, String)>,
+    /// Length and offset of each segment that is a byte range.
+    ranges: Vec<(u64, u64)>,
+    /// EXT-X-TILES of each segment.
+    tiles: Vec<HashMap<String, String>>,
+    /// Tags without a value.
+    flags: Vec<String>,
 }
 
 /// One picture of a segment.
@@ -97,7 +148,7 @@ struct Contents {
     /// Start and duration of each run of AAC frames, by segment.
     sound: Vec<Vec<(i64, i64)>>,
     bytes: Vec<u64>,
-    sps: Option<Vec<u8>>,
+    headers: Option<Headers>,
     aac: bool,
 }
 
@@ -146,10 +197,15 @@ impl Checker {
         self.expect(first, place, "tags", || {
             "does not start with #EXTM3U".to_string()
         });
-        for tag in ["#EXT-X-VERSION:", "#EXT-X-INDEPENDENT-SEGMENTS"] {
-            let there = text.lines().any(|line| line.starts_with(tag));
-            self.expect(there, place, "tags", || format!("no {tag}"));
-        }
+        let there = text.lines().any(|line| line.starts_with("#EXT-X-VERSION:"));
+        self.expect(there, place, "tags", || "no #EXT-X-VERSION".to_string());
+        let images = text.lines().any(|line| line == "#EXT-X-IMAGES-ONLY");
+        let there = text
+            .lines()
+            .any(|line| line == "#EXT-X-INDEPENDENT-SEGMENTS");
+        self.expect(there || images, place, "tags", || {
+            "no #EXT-X-INDEPENDENT-SEGMENTS".to_string()
+        });
         Some(text)
     }
 
@@ -160,27 +216,270 @@ impl Checker {
         let Some(text) = self.text(&place) else {
             return;
         };
-        let (variants, audio) = listed(&text);
-        self.expect(!variants.is_empty(), &place, "tags", || {
+        let master = listed(&text);
+        self.expect(!master.variants.is_empty(), &place, "tags", || {
             "no variant".to_string()
         });
         let mut renditions = Vec::new();
-        for listed in &variants {
+        for listed in &master.variants {
             if let Some(opened) = self.rendition(&listed.uri) {
                 renditions.push((listed, opened));
             }
         }
-        let audio = audio
+        let opened = |checker: &mut Checker, listed: &Listed| checker.rendition(&listed.uri);
+        let audio: Vec<_> = master
+            .audio
             .iter()
-            .find_map(|listed| Some((listed, self.rendition(&listed.uri)?)));
-        let audio = audio.as_ref().map(|(_, opened)| opened);
+            .filter_map(|listed| opened(self, listed))
+            .collect();
         for (listed, (playlist, contents)) in &renditions {
-            self.variant(&place, listed, playlist, contents, audio);
+            self.variant(&place, listed, playlist, contents, &audio);
         }
-        if let Some((playlist, contents)) = audio {
+        for (playlist, contents) in &audio {
             self.sound(playlist, contents);
         }
-        self.together(&renditions, audio);
+        self.groups(&place, &master);
+        self.together(&renditions, &audio);
+        for listed in &master.iframes {
+            self.iframes(&place, listed, &renditions);
+        }
+        let first = renditions.first().map(|(_, (playlist, _))| playlist);
+        for listed in &master.subtitles {
+            self.subtitles(listed, first);
+        }
+        for listed in &master.images {
+            self.images(listed, first);
+        }
+    }
+
+    /// What the master's groups must have: names of their own, at most one default, and variants
+    /// that all name them.
+    fn groups(&mut self, master: &str, all: &Master) {
+        let groups = [("AUDIO", &all.audio), ("SUBTITLES", &all.subtitles)];
+        for (kind, listed) in groups {
+            let attribute = |l: &Listed, name: &str| l.attributes.get(name).cloned();
+            let mut names: Vec<_> = listed.iter().map(|l| attribute(l, "NAME")).collect();
+            names.sort();
+            names.dedup();
+            self.expect(names.len() == listed.len(), master, "groups", || {
+                format!("two of {kind} share a name")
+            });
+            let defaults = listed
+                .iter()
+                .filter(|l| attribute(l, "DEFAULT").as_deref() == Some("YES"));
+            let defaults = defaults.count();
+            self.expect(defaults <= 1, master, "groups", || {
+                format!("{defaults} defaults of {kind}")
+            });
+            let group = listed.first().and_then(|l| attribute(l, "GROUP-ID"));
+            for variant in &all.variants {
+                let named = attribute(variant, kind);
+                self.expect(named == group, master, "groups", || {
+                    format!("{} names {kind} {named:?}, there is {group:?}", variant.uri)
+                });
+            }
+        }
+    }
+
+    /// An I-frame playlist: every key picture of the rung, nothing else, each a range that its
+    /// segment's own structure confirms.
+    fn iframes(
+        &mut self,
+        master: &str,
+        listed: &Listed,
+        renditions: &[(&Listed, (Playlist, Contents))],
+    ) {
+        let uri = &listed.uri;
+        let Some(text) = self.text(uri) else { return };
+        let playlist = self.playlist(uri, &text);
+        let only = playlist
+            .flags
+            .iter()
+            .any(|tag| tag == "#EXT-X-I-FRAMES-ONLY");
+        self.expect(only, uri, "iframes", || {
+            "no #EXT-X-I-FRAMES-ONLY".to_string()
+        });
+        let ranged = playlist.ranges.len() == playlist.segments.len();
+        self.expect(ranged, uri, "iframes", || {
+            "a picture without its range".to_string()
+        });
+        let size = listed.attributes.get("RESOLUTION");
+        let of_same_folder =
+            |(_, (other, _)): &&(&Listed, (Playlist, Contents))| other.folder == playlist.folder;
+        let Some((variant, (rung, contents))) = renditions.iter().find(of_same_folder) else {
+            self.find(uri, "iframes", "no variant stands beside it");
+            return;
+        };
+        self.expect(
+            size == variant.attributes.get("RESOLUTION"),
+            master,
+            "iframes",
+            || format!("{uri} says {size:?}"),
+        );
+        let keys = contents.pictures.iter().flatten().filter(|shown| shown.idr);
+        let keys: Vec<i64> = keys.map(|shown| shown.pts).collect();
+        self.expect(
+            keys.len() == playlist.segments.len(),
+            uri,
+            "iframes",
+            || {
+                format!(
+                    "{} pictures of {} key pictures",
+                    playlist.segments.len(),
+                    keys.len()
+                )
+            },
+        );
+        self.expect(
+            playlist.target == rung.target,
+            uri,
+            "target-duration",
+            || {
+                format!(
+                    "{} here, {} in {}",
+                    playlist.target, rung.target, rung.place
+                )
+            },
+        );
+        let init = playlist.map.as_ref().and_then(|map| {
+            let place = format!("{}{map}", playlist.folder);
+            self.read(&place)
+        });
+        let (mut bits, mut total) = (0, 0.0);
+        let entries = playlist.segments.iter().zip(&playlist.ranges);
+        for (((duration, file), &(length, offset)), key) in entries.zip(keys) {
+            let place = format!("{}{file}", playlist.folder);
+            let Some(bytes) = self.read(&place) else {
+                continue;
+            };
+            let range = offset as usize..(offset + length) as usize;
+            let found = bytes.get(range).map(|alone| match &init {
+                Some(init) => {
+                    let header = cmaf::read_init(init);
+                    let first = header.as_ref().and_then(|h| cmaf::read_first(h, alone));
+                    let ticks = |time: i64| {
+                        time * TICKS / header.as_ref().map_or(1, |h| i64::from(h.timescale))
+                    };
+                    first.map(|sample| ticks(sample.pts)).into_iter().collect()
+                }
+                None => {
+                    let tables = &bytes[..bytes.len().min(2 * 188)];
+                    let content = mpegts::read(&[tables, alone].concat());
+                    content
+                        .video
+                        .iter()
+                        .map(|unit| unit.pts)
+                        .collect::<Vec<i64>>()
+                }
+            });
+            self.expect(found == Some(vec![key]), uri, "iframes", || {
+                format!("{file} at {offset}: pictures at {found:?}, the key picture is at {key}")
+            });
+            bits += length * 8;
+            total += duration;
+        }
+        let average = (bits as f64 / total).ceil() as u64;
+        let declared = |name: &str| -> u64 {
+            let text = listed.attributes.get(name);
+            text.and_then(|text| text.parse().ok()).unwrap_or(0)
+        };
+        let (peak, stated) = (declared("BANDWIDTH"), declared("AVERAGE-BANDWIDTH"));
+        self.expect(
+            peak >= stated && stated.abs_diff(average) <= average / 10,
+            master,
+            "bandwidth",
+            || format!("{uri} declares {peak} and on average {stated}, measured are {average}"),
+        );
+    }
+
+    /// Subtitles: as many segments as the video, each WebVTT on the stream's clock, whose cues show
+    /// in it.
+    fn subtitles(&mut self, listed: &Listed, video: Option<&Playlist>) {
+        let uri = &listed.uri;
+        let Some(text) = self.text(uri) else { return };
+        let playlist = self.playlist(uri, &text);
+        self.beside(&playlist, video);
+        let mut start = 0.0;
+        for (duration, file) in &playlist.segments {
+            let place = format!("{}{file}", playlist.folder);
+            let Some(text) = self.read(&place).and_then(|b| String::from_utf8(b).ok()) else {
+                continue;
+            };
+            let mut lines = text.lines();
+            let header =
+                lines.next() == Some("WEBVTT") && lines.next() == Some(subtitles::TIMESTAMP_MAP);
+            self.expect(header, &place, "subtitles", || "no header".to_string());
+            let end = start + duration;
+            let mut last = 0.0;
+            for line in text.lines().filter(|line| line.contains("-->")) {
+                let times = subtitles::read_times(line);
+                let inside = times.is_some_and(|(from, to)| {
+                    from < to && from < end + 1e-3 && to > start - 1e-3 && from >= last
+                });
+                self.expect(inside, &place, "subtitles", || {
+                    format!("a cue at {line:?}, the segment is from {start:.3} to {end:.3}")
+                });
+                last = times.map_or(last, |(from, _)| from);
+            }
+            start = end;
+        }
+    }
+
+    /// Thumbnails: a sheet for each segment, of the size that its tiles say.
+    fn images(&mut self, listed: &Listed, video: Option<&Playlist>) {
+        let uri = &listed.uri;
+        let Some(text) = self.text(uri) else { return };
+        let playlist = self.playlist(uri, &text);
+        self.beside(&playlist, video);
+        let only = playlist.flags.iter().any(|tag| tag == "#EXT-X-IMAGES-ONLY");
+        self.expect(only, uri, "images", || "no #EXT-X-IMAGES-ONLY".to_string());
+        for ((_, file), tiles) in playlist.segments.iter().zip(&playlist.tiles) {
+            let place = format!("{}{file}", playlist.folder);
+            let Some(bytes) = self.read(&place) else {
+                continue;
+            };
+            let pair = |name: &str| -> Option<(u32, u32)> {
+                let (a, b) = tiles.get(name)?.split_once('x')?;
+                Some((a.parse().ok()?, b.parse().ok()?))
+            };
+            let due = pair("RESOLUTION").zip(pair("LAYOUT"));
+            let due =
+                due.map(|((width, height), (columns, rows))| (width * columns, height * rows));
+            let found = thumbnails::jpeg_size(&bytes);
+            self.expect(found.is_some() && found == due, &place, "images", || {
+                format!("a picture of {found:?} where tiles fill {due:?}")
+            });
+        }
+        let index = format!("{}{}", playlist.folder, thumbnails::INDEX);
+        let text = self.read(&index).and_then(|b| String::from_utf8(b).ok());
+        let named = text.map(|text| text.matches("#xywh=").count());
+        let tiles = (thumbnails::COLUMNS * thumbnails::ROWS) as usize * playlist.segments.len();
+        self.expect(named == Some(tiles), &index, "images", || {
+            format!("{named:?} tiles of {tiles}")
+        });
+    }
+
+    /// A playlist whose segments are those of the video in time.
+    fn beside(&mut self, playlist: &Playlist, video: Option<&Playlist>) {
+        let Some(video) = video.filter(|video| video.ended) else {
+            return;
+        };
+        let durations = |p: &Playlist| p.segments.iter().map(|(d, _)| *d).collect::<Vec<_>>();
+        let (own, other) = (durations(playlist), durations(video));
+        self.expect(own == other, &playlist.place, "aligned", || {
+            format!("segments of {own:?} s, in {} of {other:?} s", video.place)
+        });
+        self.expect(
+            playlist.target == video.target,
+            &playlist.place,
+            "target-duration",
+            || {
+                format!(
+                    "{} here, {} in {}",
+                    playlist.target, video.target, video.place
+                )
+            },
+        );
     }
 
     fn rendition(&mut self, uri: &str) -> Option<(Playlist, Contents)> {
@@ -207,8 +506,18 @@ impl Checker {
                 kind = Some(value.to_string());
             } else if let Some(value) = line.strip_prefix("#EXT-X-MAP:") {
                 playlist.map = attributes(value).remove("URI");
+            } else if let Some(value) = line.strip_prefix("#EXT-X-BYTERANGE:") {
+                let range = value.split_once('@');
+                let range = range.and_then(|(length, offset)| {
+                    Some((length.parse().ok()?, offset.parse().ok()?))
+                });
+                playlist.ranges.extend(range);
+            } else if let Some(value) = line.strip_prefix("#EXT-X-TILES:") {
+                playlist.tiles.push(attributes(value));
             } else if line == "#EXT-X-ENDLIST" {
                 playlist.ended = true;
+            } else if line.starts_with("#EXT-X-") && !line.contains(':') {
+                playlist.flags.push(line.to_string());
             } else if let Some(value) = line.strip_prefix("#EXTINF:") {
                 duration = value
                     .split(',')
@@ -305,14 +614,18 @@ impl Checker {
         let mut pictures = Vec::new();
         for unit in &segment.video {
             let nals = h264::annex_b(&unit.data);
-            let idr = nals.iter().any(|nal| h264::kind(nal) == h264::IDR);
+            let role = |nal: &&[u8]| Codec::H264.role(nal);
+            let idr = nals.iter().any(|nal| role(nal) == Role::Key);
             let delimited = nals.first().is_some_and(|nal| h264::kind(nal) == h264::AUD);
             self.expect(delimited, place, "format", || {
                 "no access unit delimiter".to_string()
             });
             if idr {
-                let sps = nals.iter().find(|nal| h264::kind(nal) == h264::SPS);
-                self.parameter_set(place, sps.map(|nal| nal.to_vec()), contents);
+                let mut headers = Headers::new(Codec::H264);
+                for nal in nals.iter().filter(|nal| role(nal) == Role::Header) {
+                    headers.add(nal);
+                }
+                self.parameter_sets(place, Some(headers), contents);
             }
             pictures.push(Shown {
                 pts: unit.pts,
@@ -340,8 +653,10 @@ impl Checker {
         self.expect(late == 0, place, "times", || {
             format!("{late} pictures are decoded after they are shown")
         });
-        self.pictures(place, &pictures);
-        contents.pictures.push(pictures);
+        if !pictures.is_empty() || contents.headers.is_some() {
+            self.pictures(place, &pictures);
+            contents.pictures.push(pictures);
+        }
     }
 
     fn open_cmaf(
@@ -364,17 +679,19 @@ impl Checker {
             contents.sound.push(sound.collect());
             return;
         }
-        self.parameter_set(place, header.sps.clone(), contents);
+        let codec = header.headers.as_ref().map_or(Codec::H264, |h| h.codec);
+        self.parameter_sets(place, header.headers.clone(), contents);
         let mut pictures = Vec::new();
         for sample in &samples {
-            let nals = h264::length_prefixed(sample.data, 4);
-            self.expect(nals.is_some(), place, "format", || {
-                "damaged NAL units".to_string()
+            let idr = match codec {
+                Codec::Av1 => av1::units(sample.data).map(|units| av1::is_key(&units)),
+                Codec::H264 | Codec::Hevc => h264::length_prefixed(sample.data, 4)
+                    .map(|nals| nals.iter().any(|nal| codec.role(nal) == Role::Key)),
+            };
+            self.expect(idr.is_some(), place, "format", || {
+                "damaged units of the bitstream".to_string()
             });
-            let idr = nals
-                .unwrap_or_default()
-                .iter()
-                .any(|nal| h264::kind(nal) == h264::IDR);
+            let idr = idr.unwrap_or_default();
             self.expect(idr == sample.sync, place, "idr", || {
                 format!("sync sample flag {} on IDR {idr}", sample.sync)
             });
@@ -388,12 +705,13 @@ impl Checker {
         contents.pictures.push(pictures);
     }
 
-    fn parameter_set(&mut self, place: &str, sps: Option<Vec<u8>>, contents: &mut Contents) {
-        match (&contents.sps, sps) {
+    fn parameter_sets(&mut self, place: &str, found: Option<Headers>, contents: &mut Contents) {
+        let found = found.filter(|headers| headers.sequence().is_some());
+        match (&contents.headers, found) {
             (_, None) => self.find(place, "idr", "an IDR without its sequence parameter set"),
-            (None, sps) => contents.sps = sps,
-            (Some(known), Some(sps)) => self.expect(*known == sps, place, "codecs", || {
-                "the sequence parameter set differs from the first segment's".to_string()
+            (None, found) => contents.headers = found,
+            (Some(known), Some(found)) => self.expect(*known == found, place, "codecs", || {
+                "the parameter sets differ from the first segment's".to_string()
             }),
         }
     }
@@ -422,7 +740,7 @@ impl Checker {
         listed: &Listed,
         playlist: &Playlist,
         contents: &Contents,
-        audio: Option<&(Playlist, Contents)>,
+        audio: &[(Playlist, Contents)],
     ) {
         let attribute = |name: &str| listed.attributes.get(name).map(String::as_str);
         let uri = &listed.uri;
@@ -432,6 +750,7 @@ impl Checker {
             "CODECS",
             "RESOLUTION",
             "FRAME-RATE",
+            "VIDEO-RANGE",
             "CLOSED-CAPTIONS",
         ];
         for name in due {
@@ -440,13 +759,13 @@ impl Checker {
             });
         }
         self.bandwidth(master, listed, playlist, contents, audio);
-        let sps = contents.sps.as_deref().and_then(Sps::parse);
-        self.expect(sps.is_some(), uri, "codecs", || {
-            "no sequence parameter set".to_string()
+        let described = contents.headers.as_ref().and_then(Headers::describe);
+        self.expect(described.is_some(), uri, "codecs", || {
+            "no readable parameter sets".to_string()
         });
-        if let Some(sps) = sps {
-            let sound = contents.aac || audio.is_some_and(|(_, audio)| audio.aac);
-            let codecs = sps.codec_string() + if sound { ",mp4a.40.2" } else { "" };
+        if let Some(described) = described {
+            let sound = contents.aac || audio.iter().any(|(_, audio)| audio.aac);
+            let codecs = described.codecs + if sound { ",mp4a.40.2" } else { "" };
             self.expect(
                 attribute("CODECS") == Some(&codecs),
                 master,
@@ -458,7 +777,16 @@ impl Checker {
                     )
                 },
             );
-            let size = format!("{}x{}", sps.width, sps.height);
+            let range = match described.transfer {
+                Some(16) => "PQ",
+                Some(18) => "HLG",
+                _ => "SDR",
+            };
+            let said = attribute("VIDEO-RANGE");
+            self.expect(said == Some(range), master, "video-range", || {
+                format!("{uri} says {said:?}, its segments {range}")
+            });
+            let size = format!("{}x{}", described.width, described.height);
             self.expect(
                 attribute("RESOLUTION") == Some(&size),
                 master,
@@ -485,7 +813,7 @@ impl Checker {
         listed: &Listed,
         playlist: &Playlist,
         contents: &Contents,
-        audio: Option<&(Playlist, Contents)>,
+        audio: &[(Playlist, Contents)],
     ) {
         let number = |name: &str| {
             listed
@@ -493,10 +821,12 @@ impl Checker {
                 .get(name)
                 .and_then(|text| text.parse().ok())
         };
-        let mut measured = vec![measured(playlist, contents)];
-        measured.extend(audio.map(|(playlist, contents)| self::measured(playlist, contents)));
-        let peak: u64 = measured.iter().map(Rendition::peak_bandwidth).sum();
-        let average: u64 = measured.iter().map(Rendition::average_bandwidth).sum();
+        let video = measured(playlist, contents);
+        let sound: Vec<Rendition> = audio.iter().map(|(p, c)| measured(p, c)).collect();
+        let with_largest =
+            |of: fn(&Rendition) -> u64| of(&video) + sound.iter().map(of).max().unwrap_or_default();
+        let peak = with_largest(Rendition::peak_bandwidth);
+        let average = with_largest(Rendition::average_bandwidth);
         let uri = &listed.uri;
         let declared: u64 = number("BANDWIDTH").unwrap_or(0);
         let high = playlist.ended && declared > peak + peak / 10;
@@ -629,7 +959,7 @@ impl Checker {
     fn together(
         &mut self,
         renditions: &[(&Listed, (Playlist, Contents))],
-        audio: Option<&(Playlist, Contents)>,
+        audio: &[(Playlist, Contents)],
     ) {
         let Some((_, (first, first_contents))) = renditions.first() else {
             return;
@@ -669,12 +999,28 @@ impl Checker {
                 )
             });
         }
-        if let Some((playlist, contents)) = audio {
-            if playlist.ended {
-                self.sound_ends(first, first_contents, contents);
-            }
+        for (playlist, contents) in audio.iter().filter(|(playlist, _)| playlist.ended) {
+            self.sound_ends(first, first_contents, contents);
+            let ends = sound_ends_by_segment(contents);
+            let late = ends.iter().zip(expected.iter().skip(1));
+            let late = late.filter(|(end, start)| end.abs_diff(**start) > SOUND_FRAME as u64);
+            let late = late.count();
+            self.expect(late == 0, &playlist.place, "aligned", || {
+                format!(
+                    "{late} segments of sound do not end where those of {} do",
+                    first.place
+                )
+            });
         }
     }
+}
+
+/// A frame of AAC at 8 kHz: sound is cut at frames, not at pictures.
+const SOUND_FRAME: i64 = AAC_FRAME * TICKS / 8000;
+
+fn sound_ends_by_segment(contents: &Contents) -> Vec<i64> {
+    let last = |sound: &Vec<(i64, i64)>| sound.last().map(|(start, length)| start + length);
+    contents.sound.iter().filter_map(last).collect()
 }
 
 fn starts(contents: &Contents) -> Vec<i64> {
@@ -696,6 +1042,7 @@ fn measured(playlist: &Playlist, contents: &Contents) -> Rendition {
                 uri: uri.clone(),
                 duration: *duration,
                 bytes,
+                ..SegmentInfo::default()
             });
     Rendition {
         name: playlist.place.clone(),
@@ -703,38 +1050,55 @@ fn measured(playlist: &Playlist, contents: &Contents) -> Rendition {
             width: 0,
             height: 0,
             frame_rate: 0.0,
+            range: VideoRange::Sdr,
         },
+        packing: Packing::Ts,
         uri: playlist.place.clone(),
         codecs: String::new(),
         target_duration: playlist.target,
         init: None,
         expected_peak: 0,
+        part_target: None,
         segments: segments.collect(),
+        parts: Vec::new(),
+        hint: None,
+        forgotten: Forgotten::default(),
     }
 }
 
-/// The variants and the audio renditions of a master.
-fn listed(text: &str) -> (Vec<Listed>, Vec<Listed>) {
-    let (mut variants, mut audio) = (Vec::new(), Vec::new());
+/// What a master lists.
+fn listed(text: &str) -> Master {
+    let mut master = Master::default();
     let mut pending = None;
+    let with_uri = |value: &str| {
+        let attributes = attributes(value);
+        let uri = attributes.get("URI").cloned()?;
+        Some(Listed { attributes, uri })
+    };
     for line in text.lines() {
         if let Some(value) = line.strip_prefix("#EXT-X-STREAM-INF:") {
             pending = Some(attributes(value));
         } else if let Some(value) = line.strip_prefix("#EXT-X-MEDIA:") {
-            let attributes = attributes(value);
-            if let Some(uri) = attributes.get("URI").cloned() {
-                audio.push(Listed { attributes, uri });
+            let listed = with_uri(value);
+            let kind = listed.as_ref().and_then(|l| l.attributes.get("TYPE"));
+            match kind.map(String::as_str) {
+                Some("SUBTITLES") => master.subtitles.extend(listed),
+                _ => master.audio.extend(listed),
             }
+        } else if let Some(value) = line.strip_prefix("#EXT-X-I-FRAME-STREAM-INF:") {
+            master.iframes.extend(with_uri(value));
+        } else if let Some(value) = line.strip_prefix("#EXT-X-IMAGE-STREAM-INF:") {
+            master.images.extend(with_uri(value));
         } else if !line.starts_with('#') && !line.is_empty() {
             if let Some(attributes) = pending.take() {
-                variants.push(Listed {
+                master.variants.push(Listed {
                     attributes,
                     uri: line.to_string(),
                 });
             }
         }
     }
-    (variants, audio)
+    master
 }
 
 /// An attribute list (RFC 8216 4.2), quotes removed.

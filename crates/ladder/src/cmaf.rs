@@ -5,7 +5,7 @@
 //! whose composition offsets may be negative; so the first picture is shown at the very start
 //! although pictures are reordered, and no edit list is needed.
 
-use crate::h264::Sps;
+use crate::headers::{Codec, Headers};
 use crate::sample::{Pictures, Sound, SoundFormat, TICKS};
 
 const SYNC: u32 = 0x0200_0000;
@@ -61,23 +61,24 @@ struct Track {
 }
 
 /// Initialisation segment of a video rendition. `None` when the parameter sets are damaged.
-pub fn video_init(sps: &[u8], pps: &[Vec<u8>]) -> Option<Vec<u8>> {
-    let parsed = Sps::parse(sps)?;
+pub fn video_init(headers: &Headers) -> Option<Vec<u8>> {
+    let described = headers.describe()?;
+    let (width, height) = (described.width, described.height);
+    let (entry, configuration) = headers.codec.boxes();
     let mut media_header = Vec::new();
     full(&mut media_header, b"vmhd", 0, 1, |out| out.extend([0; 8]));
     let mut sample_entry = Vec::new();
-    boxed(&mut sample_entry, b"avc1", |out| {
+    boxed(&mut sample_entry, entry, |out| {
         out.extend([0, 0, 0, 0, 0, 0, 0, 1]);
         out.extend([0; 16]);
-        u16s(out, &[parsed.width as u16, parsed.height as u16]);
+        u16s(out, &[width as u16, height as u16]);
         u32s(out, &[0x48_0000, 0x48_0000, 0]); // 72 dpi
         u16s(out, &[1]);
         out.extend([0; 32]); // compressorname
         u16s(out, &[0x18, 0xffff]);
-        boxed(out, b"avcC", |out| avcc(out, &parsed, sps, pps));
+        boxed(out, configuration, |out| out.extend(described.record));
         boxed(out, b"pasp", |out| u32s(out, &[1, 1]));
     });
-    let (width, height) = (parsed.width, parsed.height);
     let timescale = TICKS as u32;
     Some(init(&Track {
         timescale,
@@ -87,28 +88,6 @@ pub fn video_init(sps: &[u8], pps: &[Vec<u8>]) -> Option<Vec<u8>> {
         media_header,
         sample_entry,
     }))
-}
-
-fn avcc(out: &mut Vec<u8>, parsed: &Sps, sps: &[u8], pps: &[Vec<u8>]) {
-    out.extend([
-        1,
-        parsed.profile,
-        parsed.constraints,
-        parsed.level,
-        0xff,
-        0xe1,
-    ]);
-    u16s(out, &[sps.len() as u16]);
-    out.extend(sps);
-    out.push(pps.len() as u8);
-    for set in pps {
-        u16s(out, &[set.len() as u16]);
-        out.extend(set);
-    }
-    if ![66, 77, 88].contains(&parsed.profile) {
-        let depth = 0xf8 | (parsed.bit_depth - 8) as u8;
-        out.extend([0xfc | parsed.chroma as u8, depth, depth, 0]);
-    }
 }
 
 /// Initialisation segment of the audio rendition.
@@ -220,31 +199,45 @@ struct Entry {
 }
 
 /// Media segment of a video rendition. The n-th picture in decode order is decoded when the n-th in
-/// display order is shown.
+/// display order is shown. A fragment starts at each key picture, so that I-frame playlists can give
+/// it: the fragment up to the end of its first sample.
 pub fn video_segment(pictures: &Pictures, index: u32) -> Vec<u8> {
+    video_part(pictures, index, 0)
+}
+
+/// The part of this number of a video segment; the parts one after another are the segment.
+pub fn video_part(pictures: &Pictures, index: u32, part: u32) -> Vec<u8> {
     let shown = pictures.shown();
     let next = shown.iter().skip(1).chain(std::iter::once(&pictures.end));
     let entries = pictures.pictures.iter().zip(shown.iter().zip(next));
-    let entries = entries.map(|(picture, (&decoded, &next))| Entry {
-        duration: (next - decoded) as u32,
-        size: picture.nals.len() as u32,
-        flags: if picture.idr { SYNC } else { NOT_SYNC },
-        offset: (picture.pts - decoded) as i32,
-    });
-    let data = pictures
-        .pictures
-        .iter()
-        .map(|picture| picture.nals.as_slice());
-    segment(
-        index,
-        shown.first().copied().unwrap_or(0),
-        &entries.collect::<Vec<_>>(),
-        data,
-    )
+    let entries: Vec<Entry> = entries
+        .map(|(picture, (&decoded, &next))| Entry {
+            duration: (next - decoded) as u32,
+            size: picture.data.len() as u32,
+            flags: if picture.idr { SYNC } else { NOT_SYNC },
+            offset: (picture.pts - decoded) as i32,
+        })
+        .collect();
+    let mut out = beginning(part);
+    let mut from = 0;
+    let runs = pictures.pictures.chunk_by(|_, next| !next.idr);
+    for (number, run) in runs.enumerate() {
+        let to = from + run.len();
+        let data = run.iter().map(|picture| picture.data.as_slice());
+        let sequence = index << FRAGMENT_BITS | (part + number as u32);
+        fragment(&mut out, sequence, shown[from], &entries[from..to], data);
+        from = to;
+    }
+    out
 }
 
 /// Media segment of the audio rendition.
 pub fn audio_segment(sound: &Sound, index: u32) -> Vec<u8> {
+    audio_part(sound, index, 0)
+}
+
+/// The part of this number of an audio segment.
+pub fn audio_part(sound: &Sound, index: u32, part: u32) -> Vec<u8> {
     let frame = crate::sample::AAC_FRAME;
     let entry = |data: &Vec<u8>| Entry {
         duration: frame as u32,
@@ -253,29 +246,44 @@ pub fn audio_segment(sound: &Sound, index: u32) -> Vec<u8> {
         offset: 0,
     };
     let entries: Vec<Entry> = sound.frames.iter().map(entry).collect();
-    segment(
-        index,
+    let mut out = beginning(part);
+    fragment(
+        &mut out,
+        index << FRAGMENT_BITS | part,
         sound.first * frame,
         &entries,
         sound.frames.iter().map(Vec::as_slice),
-    )
+    );
+    out
 }
 
-fn segment<'a>(
-    index: u32,
-    start: i64,
-    entries: &[Entry],
-    data: impl Iterator<Item = &'a [u8]>,
-) -> Vec<u8> {
+/// Fragments are numbered through; no segment has so many.
+const FRAGMENT_BITS: u32 = 14;
+
+fn beginning(part: u32) -> Vec<u8> {
     let mut out = Vec::new();
+    if part > 0 {
+        return out;
+    }
     boxed(&mut out, b"styp", |out| {
         out.extend(b"msdh");
         u32s(out, &[0]);
         out.extend(b"msdhcmfs");
     });
+    out
+}
+
+/// `moof` and `mdat` of some samples, the first of which is decoded at `start`.
+fn fragment<'a>(
+    out: &mut Vec<u8>,
+    sequence: u32,
+    start: i64,
+    entries: &[Entry],
+    data: impl Iterator<Item = &'a [u8]>,
+) {
     let moof = out.len();
-    boxed(&mut out, b"moof", |out| {
-        full(out, b"mfhd", 0, 0, |out| u32s(out, &[index + 1]));
+    boxed(out, b"moof", |out| {
+        full(out, b"mfhd", 0, 0, |out| u32s(out, &[sequence + 1]));
         boxed(out, b"traf", |out| {
             full(out, b"tfhd", 0, 0x2_0000, |out| u32s(out, &[1])); // default-base-is-moof
             full(out, b"tfdt", 1, 0, |out| out.extend(start.to_be_bytes()));
@@ -295,10 +303,9 @@ fn segment<'a>(
     let offset = (out.len() - moof + 8) as u32;
     let at = out.len() - 16 * entries.len() - 4;
     out[at..at + 4].copy_from_slice(&offset.to_be_bytes());
-    boxed(&mut out, b"mdat", |out| {
+    boxed(out, b"mdat", |out| {
         data.for_each(|sample| out.extend(sample))
     });
-    out
 }
 
 /// What an initialisation segment says about its one track.
@@ -306,8 +313,8 @@ fn segment<'a>(
 pub struct Header {
     /// Ticks per second of the track's times.
     pub timescale: u32,
-    /// The sequence parameter set of an H.264 track.
-    pub sps: Option<Vec<u8>>,
+    /// The parameter sets of a video track.
+    pub headers: Option<Headers>,
     /// Whether it is an AAC track.
     pub aac: bool,
     defaults: [u32; 3],
@@ -326,6 +333,8 @@ pub struct Sample<'a> {
     pub sync: bool,
     /// Its bytes.
     pub data: &'a [u8],
+    /// Where they end in the segment.
+    pub end: usize,
 }
 
 /// The contents of every box of this type at this level.
@@ -359,12 +368,15 @@ pub fn read_init(data: &[u8]) -> Option<Header> {
     let mdhd = child(mdia, &[b"mdhd"])?;
     let timescale = u32_at(mdhd, if mdhd.first() == Some(&1) { 20 } else { 12 })?;
     let entries = child(mdia, &[b"minf", b"stbl", b"stsd"])?.get(8..)?;
-    let avcc = child(entries, &[b"avc1"]).and_then(|entry| child(entry.get(78..)?, &[b"avcC"]));
-    let sets = avcc.and_then(crate::h264::ParameterSets::parse);
+    let headers = Codec::ALL.into_iter().find_map(|codec| {
+        let (entry, configuration) = codec.boxes();
+        let record = child(child(entries, &[entry])?.get(78..)?, &[configuration])?;
+        Headers::parse(codec, record)
+    });
     let trex = child(data, &[b"moov", b"mvex", b"trex"])?;
     Some(Header {
         timescale: (timescale > 0).then_some(timescale)?,
-        sps: sets.and_then(|sets| sets.sps.into_iter().next()),
+        headers,
         aac: child(entries, &[b"mp4a"]).is_some(),
         defaults: [u32_at(trex, 12)?, u32_at(trex, 16)?, u32_at(trex, 20)?],
     })
@@ -372,19 +384,53 @@ pub fn read_init(data: &[u8]) -> Option<Header> {
 
 /// Reads the samples of a media segment. `None` when it is damaged.
 pub fn read_segment<'a>(header: &Header, data: &'a [u8]) -> Option<Vec<Sample<'a>>> {
+    let fragments = read_fragments(header, data)?;
+    Some(fragments.into_iter().flat_map(|f| f.samples).collect())
+}
+
+/// What a `moof` describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fragment<'a> {
+    /// Where the `moof` starts.
+    pub offset: usize,
+    /// What is in it.
+    pub samples: Vec<Sample<'a>>,
+}
+
+/// Reads the first sample of a fragment that may be cut off behind it. `None` when it is damaged.
+pub fn read_first<'a>(header: &Header, data: &'a [u8]) -> Option<Sample<'a>> {
+    let size = u32_at(data, 0)? as usize;
+    let moof = data
+        .get(8..size)
+        .filter(|_| data.get(4..8) == Some(b"moof".as_slice()))?;
     let mut samples = Vec::new();
+    for traf in children(moof, b"traf") {
+        // What is cut off ends the reading; the samples before are there.
+        let _ = read_track(header, data, 0, traf, &mut samples);
+    }
+    samples.into_iter().next()
+}
+
+/// Reads the fragments of a media segment. `None` when it is damaged.
+pub fn read_fragments<'a>(header: &Header, data: &'a [u8]) -> Option<Vec<Fragment<'a>>> {
+    let mut fragments: Vec<Fragment<'a>> = Vec::new();
     let mut at = 0;
     while at < data.len() {
         let size = u32_at(data, at)? as usize;
         let whole = data.get(at..at.checked_add(size)?).filter(|_| size >= 8)?;
         if whole.get(4..8) == Some(b"moof".as_slice()) {
+            let mut samples = Vec::new();
             for traf in children(&whole[8..], b"traf") {
                 read_track(header, data, at, traf, &mut samples)?;
             }
+            fragments.push(Fragment {
+                offset: at,
+                samples,
+            });
         }
         at += size;
     }
-    Some(samples)
+    Some(fragments)
 }
 
 fn read_track<'a>(
@@ -433,6 +479,7 @@ fn read_track<'a>(
                 duration,
                 sync,
                 data,
+                end: position + size,
             });
             position += size;
             dts += duration;
@@ -479,15 +526,21 @@ mod tests {
             .collect()
     }
 
+    fn headers() -> Headers {
+        Headers {
+            codec: Codec::H264,
+            sets: vec![sps(), vec![0x68, 1]],
+        }
+    }
+
     fn pictures(start: i64, order: &[i64]) -> Pictures {
         let picture = |(number, &place): (usize, &i64)| Picture {
             pts: start + place * 3600,
             idr: number == 0,
-            nals: vec![number as u8; 5 + number],
+            data: vec![number as u8; 5 + number],
         };
         Pictures {
-            sps: sps(),
-            pps: vec![vec![0x68, 1]],
+            headers: headers(),
             pictures: order.iter().enumerate().map(picture).collect(),
             before: Vec::new(),
             reorder: 2,
@@ -498,10 +551,10 @@ mod tests {
     #[test]
     fn video_roundtrip() {
         let pictures = pictures(360_000, &[0, 4, 2, 1, 3]);
-        let header = read_init(&video_init(&pictures.sps, &pictures.pps).unwrap()).unwrap();
+        let header = read_init(&video_init(&pictures.headers).unwrap()).unwrap();
         assert_eq!(
-            (header.timescale, header.sps.as_deref(), header.aac),
-            (90_000, Some(sps().as_slice()), false)
+            (header.timescale, header.headers.clone(), header.aac),
+            (90_000, Some(headers()), false)
         );
         let bytes = video_segment(&pictures, 1);
         let samples = read_segment(&header, &bytes).unwrap();
@@ -509,12 +562,32 @@ mod tests {
         for (place, (sample, picture)) in samples.iter().zip(&pictures.pictures).enumerate() {
             assert_eq!(
                 (sample.pts, sample.sync, sample.data),
-                (picture.pts, picture.idr, picture.nals.as_slice())
+                (picture.pts, picture.idr, picture.data.as_slice())
             );
             assert_eq!(
                 (sample.dts, sample.duration),
                 (360_000 + place as i64 * 3600, 3600)
             );
+        }
+    }
+
+    #[test]
+    fn key_pictures_start_fragments() {
+        let mut pictures = pictures(0, &[0, 2, 1, 3, 4]);
+        pictures.pictures[3].idr = true;
+        let header = read_init(&video_init(&pictures.headers).unwrap()).unwrap();
+        let bytes = video_segment(&pictures, 0);
+        let fragments = read_fragments(&header, &bytes).unwrap();
+        let counts: Vec<usize> = fragments.iter().map(|f| f.samples.len()).collect();
+        assert_eq!(counts, [3, 2]);
+        for fragment in &fragments {
+            let first = &fragment.samples[0];
+            assert!(first.sync);
+            assert_eq!(&bytes[first.end - first.data.len()..first.end], first.data);
+            let alone = &bytes[fragment.offset..first.end];
+            let read = read_first(&header, alone).unwrap();
+            assert_eq!((read.pts, read.data), (first.pts, first.data));
+            assert_eq!(read_first(&header, &alone[..alone.len() - 1]), None);
         }
     }
 
@@ -527,7 +600,7 @@ mod tests {
         };
         let header = read_init(&audio_init(&format)).unwrap();
         assert_eq!(
-            (header.timescale, header.sps.clone(), header.aac),
+            (header.timescale, header.headers.clone(), header.aac),
             (44100, None, true)
         );
         let sound = Sound {
@@ -547,13 +620,13 @@ mod tests {
     #[test]
     fn no_crash_on_damage() {
         let pictures = pictures(0, &[0, 1, 2]);
-        let init = video_init(&pictures.sps, &pictures.pps).unwrap();
+        let init = video_init(&pictures.headers).unwrap();
         let header = read_init(&init).unwrap();
         let bytes = video_segment(&pictures, 0);
         for length in 0..bytes.len() {
             let read = read_segment(&header, &bytes[..length]);
             assert!(
-                read.is_none_or(|samples| samples.is_empty()),
+                read.is_none_or(|samples| samples.len() < 3),
                 "{length} bytes"
             );
         }

@@ -56,7 +56,9 @@ impl Candidate {
         let aspect = video.sample_aspect;
         let upright = video.orientation == media::Orientation::default();
         let square = aspect.is_none_or(|aspect| aspect.num == aspect.den);
-        if !options.copy_source || video.codec() != "h264" || !upright || !square {
+        // The rungs below are mapped to standard dynamic range.
+        let hdr = video.hdr().is_some();
+        if !options.copy_source || video.codec() != "h264" || !upright || !square || hdr {
             return None;
         }
         let sets = ParameterSets::parse(video.extradata())?;

@@ -19,6 +19,20 @@ pub enum Error {
         /// The file.
         file: PathBuf,
     },
+    /// Pictures that come one by one are not what they should be.
+    #[error("{name}: {reason}")]
+    Pictures {
+        /// Where they come from: `standard input`, `picture 17`.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A description of uncompressed pictures has no meaning.
+    #[error("{reason}")]
+    Format {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Timestamps that no player could follow.
     #[error("{}: unusable timestamps: {reason}", file.display())]
     Timestamps {
@@ -42,6 +56,40 @@ pub enum Error {
     SegmentDuration {
         /// What was asked for.
         seconds: f64,
+    },
+    /// A file of rungs that cannot be used.
+    #[error("{}{line}: {reason}", file.display())]
+    RungFile {
+        /// The file.
+        file: PathBuf,
+        /// `, line 3`, or nothing.
+        line: String,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// A transport stream holds H.264 alone.
+    #[error("rung {rung}: {codec} needs the container cmaf")]
+    Codec {
+        /// Rung name.
+        rung: String,
+        /// Name of the codec.
+        codec: &'static str,
+    },
+    /// An option has no meaning.
+    #[error(
+        "part duration out of range: {seconds} s (0.2 to half a segment, for pictures that come at their own pace)"
+    )]
+    PartDuration {
+        /// What was asked for.
+        seconds: f64,
+    },
+    /// The encoder failed where no other can take its place.
+    #[error(
+        "rung {rung}: the encoder failed, and in CMAF another one cannot go on in the same stream"
+    )]
+    Encoder {
+        /// Rung name.
+        rung: String,
     },
     /// The encoder gave something that is not H.264 as it should be.
     #[error("rung {rung}, segment {index}: encoder {encoder} gave {problem}")]

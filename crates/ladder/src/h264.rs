@@ -5,6 +5,8 @@
 //! ISO/IEC 14496-15 5.3.3 (avcC, length-prefixed NAL units); RFC 6381 3.3 (codec string). Nothing
 //! below the parameter sets is parsed. All input is untrusted: a malformed one gives `None`.
 
+use crate::bits::{Bits, without_emulation};
+
 /// Slice of an IDR picture.
 pub const IDR: u8 = 5;
 /// Sequence parameter set.
@@ -163,6 +165,8 @@ pub struct Sps {
     pub width: u32,
     /// Height after cropping, in pixels.
     pub height: u32,
+    /// `transfer_characteristics` of the usability information (E.2.1); 2, unspecified, without.
+    pub transfer: u32,
 }
 
 impl Sps {
@@ -173,10 +177,7 @@ impl Sps {
         }
         let (profile, constraints, level) = (nal[1], nal[2], nal[3]);
         let payload = without_emulation(&nal[4..]);
-        let mut bits = Bits {
-            data: &payload,
-            at: 0,
-        };
+        let mut bits = Bits::new(&payload);
         bits.ue()?; // seq_parameter_set_id
         let (mut chroma, mut bit_depth) = (1, 8);
         let high = [100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
@@ -205,6 +206,7 @@ impl Sps {
         bits.bit()?; // direct_8x8_inference_flag
         let field_factor = if frames_only { 1 } else { 2 };
         let (crop_x, crop_y) = crop(&mut bits, chroma, field_factor)?;
+        let transfer = transfer(&mut bits).unwrap_or(2);
         let height = map_height.checked_mul(field_factor)?;
         Some(Sps {
             profile,
@@ -215,7 +217,30 @@ impl Sps {
             frames_only,
             width: width.checked_sub(crop_x)?,
             height: height.checked_sub(crop_y)?,
+            transfer,
         })
+    }
+
+    /// The contents of an avcC box with these parameter sets (ISO/IEC 14496-15 5.3.3.1).
+    pub fn record(&self, sets: &[Vec<u8>]) -> Vec<u8> {
+        let of = |wanted| sets.iter().filter(move |set| kind(set) == wanted);
+        let (sps, pps) = (of(SPS).count() as u8, of(PPS).count() as u8);
+        let mut out = vec![1, self.profile, self.constraints, self.level, 0xff];
+        out.push(0xe0 | sps);
+        let put = |out: &mut Vec<u8>, wanted| {
+            for set in of(wanted) {
+                out.extend((set.len() as u16).to_be_bytes());
+                out.extend(set);
+            }
+        };
+        put(&mut out, SPS);
+        out.push(pps);
+        put(&mut out, PPS);
+        if ![66, 77, 88].contains(&self.profile) {
+            let depth = 0xf8 | (self.bit_depth - 8) as u8;
+            out.extend([0xfc | self.chroma as u8, depth, depth, 0]);
+        }
+        out
     }
 
     /// `avc1.PPCCLL` (RFC 6381 3.3).
@@ -225,6 +250,28 @@ impl Sps {
             self.profile, self.constraints, self.level
         )
     }
+}
+
+/// What the usability information says of the light (E.1.1).
+fn transfer(bits: &mut Bits<'_>) -> Option<u32> {
+    if bits.bit()? == 0 {
+        return None;
+    }
+    if bits.bit()? == 1 && bits.take(8)? == 255 {
+        bits.take(32)?; // sar_width, sar_height
+    }
+    if bits.bit()? == 1 {
+        bits.bit()?; // overscan_appropriate_flag
+    }
+    if bits.bit()? == 0 {
+        return None;
+    }
+    bits.take(4)?; // video_format, video_full_range_flag
+    if bits.bit()? == 0 {
+        return None;
+    }
+    bits.take(8)?; // colour_primaries
+    bits.take(8)
 }
 
 fn skip_scaling_matrix(bits: &mut Bits<'_>, lists: u32) -> Option<()> {
@@ -274,61 +321,6 @@ fn crop(bits: &mut Bits<'_>, chroma: u32, field_factor: u32) -> Option<(u32, u32
         x.checked_mul(unit_x)?,
         y.checked_mul(unit_y * field_factor)?,
     ))
-}
-
-/// Drops the 3 of every `00 00 03` (7.4.1).
-fn without_emulation(data: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(data.len());
-    let mut zeros = 0;
-    for &byte in data {
-        if byte == 3 && zeros >= 2 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if byte == 0 { zeros + 1 } else { 0 };
-        out.push(byte);
-    }
-    out
-}
-
-struct Bits<'a> {
-    data: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn bit(&mut self) -> Option<u32> {
-        let byte = *self.data.get(self.at / 8)?;
-        let bit = byte >> (7 - self.at % 8) & 1;
-        self.at += 1;
-        Some(u32::from(bit))
-    }
-
-    /// Unsigned Exp-Golomb (9.1).
-    fn ue(&mut self) -> Option<u32> {
-        let mut zeros = 0;
-        while self.bit()? == 0 {
-            zeros += 1;
-            if zeros > 31 {
-                return None;
-            }
-        }
-        let mut value = 1u64;
-        for _ in 0..zeros {
-            value = value << 1 | u64::from(self.bit()?);
-        }
-        u32::try_from(value - 1).ok()
-    }
-
-    /// Signed Exp-Golomb (9.1.1).
-    fn se(&mut self) -> Option<i64> {
-        let code = i64::from(self.ue()?);
-        Some(if code % 2 == 1 {
-            (code + 1) / 2
-        } else {
-            -(code / 2)
-        })
-    }
 }
 
 #[cfg(test)]

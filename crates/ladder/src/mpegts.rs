@@ -9,6 +9,7 @@
 //! in 4 s. A segment thus depends on nothing but its own content.
 
 use crate::h264;
+use crate::iframes::Key;
 use crate::sample::{Pictures, Sound, SoundFormat};
 
 const PACKET: usize = 188;
@@ -20,6 +21,8 @@ const AUDIO_PID: u16 = 0x101;
 const COUNTERS: usize = 16;
 /// AAC frames in one PES packet: a header for each would cost 6 % of the sound.
 const FRAMES_PER_PES: usize = 8;
+/// The same where the sound carries the clock reference, which is due every 100 ms (2.7.2).
+const FRAMES_PER_CLOCK: usize = 4;
 /// Access unit delimiter that allows any slice type; every access unit of a segment has one.
 const DELIMITER: [u8; 6] = [0, 0, 0, 1, h264::AUD, 0xf0];
 /// Sampling rates by their index (ISO/IEC 14496-3 table 1.18).
@@ -36,32 +39,102 @@ struct Pes {
     data: Vec<u8>,
 }
 
+/// A segment on its way that is written in parts: where its continuity counters are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Carry {
+    counters: [u8; 4],
+}
+
 /// One segment with these pictures and, if there is any, this sound.
 pub fn write(pictures: &Pictures, sound: Option<&Sound>) -> Vec<u8> {
+    let units = interleaved(pictures, sound);
+    multiplex(
+        &units,
+        VIDEO_PID,
+        sound.is_some(),
+        COUNTERS,
+        true,
+        &mut Carry::default(),
+    )
+}
+
+/// The next part of a segment, which starts with tables as a segment does. After the last one every
+/// counter is where the segment began.
+pub fn write_part(
+    pictures: &Pictures,
+    sound: Option<&Sound>,
+    last: bool,
+    carry: &mut Carry,
+) -> Vec<u8> {
+    let units = interleaved(pictures, sound);
+    multiplex(&units, VIDEO_PID, sound.is_some(), 1, last, carry)
+}
+
+fn interleaved(pictures: &Pictures, sound: Option<&Sound>) -> Vec<Pes> {
     let mut units = picture_pes(pictures);
-    let pairs_due = units.len();
     if let Some(sound) = sound {
-        units.extend(sound_pes(sound));
+        units.extend(sound_pes(sound, FRAMES_PER_PES));
         units.sort_by_key(|pes| pes.time);
     }
-    let extra = padding(&units);
+    units
+}
+
+/// One segment of sound alone.
+pub fn write_sound(sound: &Sound) -> Vec<u8> {
+    let units = sound_pes(sound, FRAMES_PER_CLOCK);
+    multiplex(
+        &units,
+        AUDIO_PID,
+        true,
+        COUNTERS,
+        true,
+        &mut Carry::default(),
+    )
+}
+
+/// The next part of a segment of sound alone.
+pub fn write_sound_part(sound: &Sound, last: bool, carry: &mut Carry) -> Vec<u8> {
+    let units = sound_pes(sound, FRAMES_PER_CLOCK);
+    multiplex(&units, AUDIO_PID, true, 1, last, carry)
+}
+
+/// The transport packets of these units, of which those with the PID `clock` carry the clock
+/// reference, with so many pairs of tables among them. The `last` ones of a segment are padded.
+fn multiplex(
+    units: &[Pes],
+    clock: u16,
+    sound: bool,
+    tables_due: usize,
+    last: bool,
+    carry: &mut Carry,
+) -> Vec<u8> {
+    let pairs_due = units.iter().filter(|pes| pes.pid == clock).count();
+    let extra = match last {
+        true => padding(units, clock, carry),
+        false => vec![0; units.len()],
+    };
     let size: usize = units.iter().map(|pes| pes.data.len()).sum();
     let mut writer = Writer {
         out: Vec::with_capacity(size / 170 * PACKET + 8192),
-        counters: [0; 4],
+        counters: carry.counters,
+        clock,
     };
-    let tables = [pat(), pmt(sound.is_some())];
+    let tables = [pat(), pmt(clock, sound)];
     let (mut seen, mut pairs) = (0, 0);
     for (pes, extra) in units.iter().zip(extra) {
-        if pes.pid == VIDEO_PID || pairs == 0 {
-            let due = (seen * COUNTERS / pairs_due.max(1) + 1).min(COUNTERS);
+        if pes.pid == clock || pairs == 0 {
+            let due = (seen * tables_due / pairs_due.max(1) + 1).min(tables_due);
             writer.tables(&tables, due - pairs.min(due));
             pairs = pairs.max(due);
-            seen += usize::from(pes.pid == VIDEO_PID);
+            seen += usize::from(pes.pid == clock);
         }
         writer.pes(pes, extra);
     }
-    writer.tables(&tables, COUNTERS - pairs);
+    if last {
+        let missing = COUNTERS - usize::from(writer.counters[counter(PAT_PID)]);
+        writer.tables(&tables, missing % COUNTERS);
+    }
+    carry.counters = writer.counters;
     writer.out
 }
 
@@ -73,12 +146,12 @@ fn picture_pes(pictures: &Pictures) -> Vec<Pes> {
             let mut data = pes_header(0xe0, picture.pts, Some(dts), None);
             data.extend(DELIMITER);
             if picture.idr {
-                for set in std::iter::once(&pictures.sps).chain(&pictures.pps) {
+                for set in &pictures.headers.sets {
                     data.extend([0, 0, 0, 1]);
                     data.extend(set);
                 }
             }
-            for nal in h264::length_prefixed(&picture.nals, 4).unwrap_or_default() {
+            for nal in h264::length_prefixed(&picture.data, 4).unwrap_or_default() {
                 data.extend([0, 0, 0, 1]);
                 data.extend(nal);
             }
@@ -92,9 +165,9 @@ fn picture_pes(pictures: &Pictures) -> Vec<Pes> {
         .collect()
 }
 
-fn sound_pes(sound: &Sound) -> Vec<Pes> {
-    let firsts = (sound.first..).step_by(FRAMES_PER_PES);
-    let groups = sound.frames.chunks(FRAMES_PER_PES).zip(firsts);
+fn sound_pes(sound: &Sound, frames_per_pes: usize) -> Vec<Pes> {
+    let firsts = (sound.first..).step_by(frames_per_pes);
+    let groups = sound.frames.chunks(frames_per_pes).zip(firsts);
     groups
         .map(|(frames, first)| {
             let mut payload = Vec::new();
@@ -174,19 +247,20 @@ fn adts_header(format: &SoundFormat, frame: usize) -> [u8; 7] {
 
 /// How many packets more than needed each unit takes, so that every PID has a multiple of 16. Spread
 /// over the last units, one each, because a packet needs at least a byte to carry.
-fn padding(units: &[Pes]) -> Vec<usize> {
+fn padding(units: &[Pes], clock: u16, carry: &Carry) -> Vec<usize> {
     let mut extra = vec![0; units.len()];
     for pid in [VIDEO_PID, AUDIO_PID] {
         let packets: usize = units
             .iter()
             .filter(|pes| pes.pid == pid)
-            .map(packets_needed)
+            .map(|pes| packets_needed(pes, clock))
             .sum();
+        let packets = packets + usize::from(carry.counters[counter(pid)]);
         let mut missing = (COUNTERS - packets % COUNTERS) % COUNTERS;
         while missing > 0 {
             let before = missing;
             for (pes, extra) in units.iter().zip(&mut extra).rev() {
-                let room = pes.data.len() > packets_needed(pes) + *extra;
+                let room = pes.data.len() > packets_needed(pes, clock) + *extra;
                 if pes.pid == pid && room && missing > 0 {
                     *extra += 1;
                     missing -= 1;
@@ -200,10 +274,10 @@ fn padding(units: &[Pes]) -> Vec<usize> {
     extra
 }
 
-/// The first packet of a picture also carries the clock reference, that of any random access point
-/// the flag that says so.
-fn adaptation(pes: &Pes) -> usize {
-    if pes.pid == VIDEO_PID {
+/// The first packet of a unit with the PID `clock` also carries the clock reference, that of any
+/// random access point the flag that says so.
+fn adaptation(pes: &Pes, clock: u16) -> usize {
+    if pes.pid == clock {
         8
     } else if pes.random_access {
         2
@@ -212,14 +286,25 @@ fn adaptation(pes: &Pes) -> usize {
     }
 }
 
-fn packets_needed(pes: &Pes) -> usize {
-    let first = PACKET - 4 - adaptation(pes);
+fn packets_needed(pes: &Pes, clock: u16) -> usize {
+    let first = PACKET - 4 - adaptation(pes, clock);
     1 + pes.data.len().saturating_sub(first).div_ceil(PACKET - 4)
+}
+
+/// Which of the counters a PID has.
+fn counter(pid: u16) -> usize {
+    match pid {
+        PAT_PID => 0,
+        PMT_PID => 1,
+        VIDEO_PID => 2,
+        _ => 3,
+    }
 }
 
 struct Writer {
     out: Vec<u8>,
     counters: [u8; 4],
+    clock: u16,
 }
 
 impl Writer {
@@ -239,12 +324,7 @@ impl Writer {
     }
 
     fn header(&mut self, pid: u16, start: bool, adaptation: bool) {
-        let counter = match pid {
-            PAT_PID => 0,
-            PMT_PID => 1,
-            VIDEO_PID => 2,
-            _ => 3,
-        };
+        let counter = counter(pid);
         let [high, low] = pid.to_be_bytes();
         let control = if adaptation { 0x30 } else { 0x10 };
         self.out.extend([
@@ -257,10 +337,14 @@ impl Writer {
     }
 
     fn pes(&mut self, pes: &Pes, extra: usize) {
-        let packets = packets_needed(pes) + extra;
+        let packets = packets_needed(pes, self.clock) + extra;
         let mut rest = pes.data.as_slice();
         for number in 0..packets {
-            let fields = if number == 0 { adaptation(pes) } else { 0 };
+            let fields = if number == 0 {
+                adaptation(pes, self.clock)
+            } else {
+                0
+            };
             let room = PACKET - 4 - fields;
             // Leave every later packet a byte.
             let take = room.min(rest.len() - (packets - 1 - number));
@@ -303,11 +387,14 @@ fn pat() -> Vec<u8> {
 }
 
 /// Stream types: 0x1b H.264, 0x0f AAC in ADTS.
-fn pmt(sound: bool) -> Vec<u8> {
+fn pmt(clock: u16, sound: bool) -> Vec<u8> {
     let [video_high, video_low] = VIDEO_PID.to_be_bytes();
     let [audio_high, audio_low] = AUDIO_PID.to_be_bytes();
-    let mut body = vec![0, 1, 0xc1, 0, 0, 0xe0 | video_high, video_low, 0xf0, 0];
-    body.extend([0x1b, 0xe0 | video_high, video_low, 0xf0, 0]);
+    let [clock_high, clock_low] = clock.to_be_bytes();
+    let mut body = vec![0, 1, 0xc1, 0, 0, 0xe0 | clock_high, clock_low, 0xf0, 0];
+    if clock == VIDEO_PID {
+        body.extend([0x1b, 0xe0 | video_high, video_low, 0xf0, 0]);
+    }
     if sound {
         body.extend([0x0f, 0xe0 | audio_high, audio_low, 0xf0, 0]);
     }
@@ -352,6 +439,38 @@ pub struct Content {
     pub counters: Vec<(u16, u8, u8)>,
     /// What breaks the standard.
     pub faults: Vec<String>,
+}
+
+/// The key pictures: the packets of each picture that is marked as a random access point.
+pub fn random_access(data: &[u8]) -> Vec<Key> {
+    let mut keys: Vec<Key> = Vec::new();
+    let mut open = None;
+    for (number, packet) in data.chunks_exact(PACKET).enumerate() {
+        let pid = u16::from_be_bytes([packet[1] & 0x1f, packet[2]]);
+        let (start, control) = (packet[1] & 0x40 != 0, packet[3] >> 4 & 3);
+        if start && open == Some(pid) {
+            open = None;
+        }
+        let fields = if control & 2 != 0 { packet[4] } else { 0 };
+        let key = start && fields > 0 && packet[5] & 0x40 != 0;
+        if key && open.is_none() {
+            let payload = packet.get(5 + usize::from(fields)..).unwrap_or_default();
+            let video = payload.get(3).is_some_and(|id| id & 0xf0 == 0xe0);
+            let time = payload.get(9..14).and_then(read_timestamp);
+            if let Some(pts) = time.filter(|_| video) {
+                open = Some(pid);
+                keys.push(Key {
+                    offset: number * PACKET,
+                    length: 0,
+                    pts,
+                });
+            }
+        }
+        if let (true, Some(key)) = (open == Some(pid), keys.last_mut()) {
+            key.length = (number + 1) * PACKET - key.offset;
+        }
+    }
+    keys
 }
 
 /// Takes a segment apart. Anything that breaks the standard is a fault in the result.
@@ -539,23 +658,26 @@ pub fn adts_frames(mut data: &[u8]) -> Option<(u32, usize)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::headers::{Codec, Headers};
     use crate::sample::Picture;
 
     fn pictures(sizes: &[usize]) -> Pictures {
         let picture = |(number, &size): (usize, &usize)| {
             let mut nal = vec![if number == 0 { 0x65 } else { 0x41 }];
             nal.extend((1..size).map(|byte| (byte % 251) as u8 | 1));
-            let mut nals = (nal.len() as u32).to_be_bytes().to_vec();
-            nals.extend(&nal);
+            let mut data = (nal.len() as u32).to_be_bytes().to_vec();
+            data.extend(&nal);
             Picture {
                 pts: number as i64 * 3600,
                 idr: number == 0,
-                nals,
+                data,
             }
         };
         Pictures {
-            sps: vec![0x67, 100, 0, 40],
-            pps: vec![vec![0x68, 1]],
+            headers: Headers {
+                codec: Codec::H264,
+                sets: vec![vec![0x67, 100, 0, 40], vec![0x68, 1]],
+            },
             pictures: sizes.iter().enumerate().map(picture).collect(),
             before: Vec::new(),
             reorder: 0,
@@ -590,7 +712,7 @@ mod tests {
             assert_eq!((unit.pts, unit.dts), (picture.pts, picture.pts));
             let nals = h264::annex_b(&unit.data);
             assert_eq!(h264::kind(nals[0]), h264::AUD);
-            assert_eq!(nals.last().unwrap(), &&picture.nals[4..]);
+            assert_eq!(nals.last().unwrap(), &&picture.data[4..]);
         }
         let sound_frames = content
             .audio
@@ -611,6 +733,47 @@ mod tests {
         }
         let many: Vec<usize> = (0..240).map(|n| 20 + n * 7).collect();
         check(&many, 400);
+    }
+
+    #[test]
+    fn sound_stands_alone() {
+        for frames in [1, 3, 4, 188] {
+            let bytes = write_sound(&sound(frames));
+            let content = read(&bytes);
+            assert_eq!(content.faults, Vec::<String>::new(), "{frames}");
+            for (pid, first, last) in &content.counters {
+                assert_eq!((*first, *last), (0, 15), "PID {pid:#x} of {frames}");
+            }
+            let counts = content
+                .audio
+                .iter()
+                .map(|unit| adts_frames(&unit.data).unwrap().1);
+            assert_eq!((counts.sum::<usize>(), content.video.len()), (frames, 0));
+            assert_eq!(random_access(&bytes), []);
+        }
+    }
+
+    #[test]
+    fn key_pictures_are_runs_of_packets() {
+        for sizes in [&[100_000, 3000, 200][..], &[20, 20], &[1]] {
+            let mut pictures = pictures(sizes);
+            let last = sizes.len() - 1;
+            pictures.pictures[last].idr = true;
+            let bytes = write(&pictures, Some(&sound(9)));
+            let keys = random_access(&bytes);
+            let times: Vec<i64> = keys.iter().map(|key| key.pts).collect();
+            let mut expected = vec![0, last as i64 * 3600];
+            expected.dedup();
+            assert_eq!(times, expected);
+            for key in keys {
+                // With the tables that open every segment, the picture and nothing else.
+                let alone = [&bytes[..2 * PACKET], &bytes[key.offset..][..key.length]].concat();
+                let content = read(&alone);
+                assert_eq!(content.faults, Vec::<String>::new(), "{key:?}");
+                assert_eq!((content.video.len(), content.audio.len()), (1, 0));
+                assert_eq!(content.video[0].pts, key.pts);
+            }
+        }
     }
 
     #[test]

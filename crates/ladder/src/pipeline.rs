@@ -24,14 +24,17 @@ use std::time::{Duration, Instant};
 use media::{Frame, Rational};
 
 use crate::audio::BIT_RATE as AUDIO_BIT_RATE;
-use crate::plan::{Plan, Prepared, stop_if};
-use crate::playlist::AUDIO_GROUP;
+use crate::headers::Codec;
+use crate::key::Keys;
+use crate::plan::{Cutting, Plan, Prepared, stop_if};
+use crate::playlist::PICTURES;
 use crate::rate::Rate;
-use crate::sample::{Sound, TICKS, seconds};
-use crate::sink::{Progress, Segment, Sink};
+use crate::reuse::{Delivered, Reuse};
+use crate::sample::{TICKS, seconds};
+use crate::sink::{Part, Progress, Segment, Sink};
 use crate::source::{Event, Source};
-use crate::unit::{self, Finished, Recipe, Span, Unit};
-use crate::{Container, Error, Made, Options, Report, Result};
+use crate::unit::{self, Closing, Finished, FinishedPart, Recipe, Span, Unit};
+use crate::{Error, Leave, Made, Options, Report, Result};
 
 /// Memory for each worker: an encoder of 1080 lines with its look-ahead, and its share of waiting
 /// pictures.
@@ -42,8 +45,6 @@ const WAITING_BYTES: usize = 48 << 20;
 const WORKER_PIXELS: u64 = 1920 * 1080;
 /// Pictures that a worker takes from a unit at a time.
 const BATCH: usize = 4;
-/// The encoder whose constant quality `rate.rs` steers.
-const CONSTANT_QUALITY_ENCODER: &str = "libx264";
 /// Bytes of a segment file for each byte of pictures and sound: transport packets and headers.
 const PACKING: f64 = 1.03;
 /// How soon a cancel is seen, and how often progress is told at most.
@@ -56,49 +57,68 @@ const UNDELIVERED: usize = 8;
 pub fn run(
     prepared: Prepared,
     options: &Options,
+    leave: Leave,
     sink: &mut dyn Sink,
     cancel: &AtomicBool,
 ) -> Result<Report> {
     stop_if(cancel)?;
     sink.plan(&prepared.plan).map_err(Error::Sink)?;
-    let wanted = Wanted::new(&prepared.plan, options);
-    let encodes = wanted.encodes();
-    let encoder = match (&options.encoder, encodes) {
-        (_, false) => String::new(),
-        (Some(encoder), true) => encoder.clone(),
-        (None, true) => media::choose_h264_encoder()?,
-    };
+    let done = sink.done();
+    let mut wanted = Wanted::new(&prepared.plan, &done);
+    let encoded = |rung| wanted.any(|segment| wanted.encodes_at(rung, segment));
+    let encoders = encoders(&prepared.plan.rungs, options, encoded)?;
     let workers = options
         .workers
         .unwrap_or_else(|| workers(&prepared.plan))
         .max(1);
     let decoder_threads = if workers < 4 { 1 } else { workers as u32 / 2 };
+    let recipes = recipes(&prepared, options, &encoders);
+    let rates = rates(&prepared.plan, &encoders);
+    let (plan, mut warnings) = (prepared.plan.clone(), prepared.warnings.clone());
+    let keys = Keys::new(&prepared, options, &encoders)?;
+    let reuse = keys.map(|keys| Reuse::new(keys, options.cached.clone(), &plan));
+    let before = match (&reuse, &prepared.cuts) {
+        (Some(reuse), Cutting::Planned(cuts)) => {
+            let rates = self::rates(&plan, &encoders);
+            reuse.deliver(cuts, &recipes, rates, &mut wanted, sink, cancel)?
+        }
+        _ => Delivered::new(),
+    };
+    let mut used: Vec<&str> = Vec::new();
+    for encoder in encoders.iter().filter(|_| wanted.encodes()) {
+        if !encoder.is_empty() && !used.contains(&encoder.as_str()) {
+            used.push(encoder);
+        }
+    }
+    let encoder = used.join(", ");
     let source = match wanted.anything() {
         true => {
-            let source = Source::open(&prepared, options, encodes, decoder_threads)?;
+            let source = Source::open(prepared, options, wanted.decodes(), decoder_threads)?;
             Some(Box::new(source))
         }
         false => None,
     };
-    let recipes = recipes(&prepared, options, &encoder);
     let (finished, delivered) = mpsc::channel();
     let pool = Pool {
         state: Mutex::new(State {
             ended: source.is_none(),
             source,
-            rates: rates(&prepared, options, &encoder),
+            rates,
+            end: plan.duration_s.unwrap_or_default(),
             ..State::default()
         }),
         wake: Condvar::new(),
         stop: AtomicBool::new(false),
+        leave,
         work: AtomicU64::new(0),
         undelivered: AtomicU64::new(0),
         budget: WAITING_BYTES * workers,
         most_undelivered: (UNDELIVERED * workers) as u64,
         recipes,
         wanted,
+        reuse,
     };
-    let mut delivery = Delivery::new(&prepared.plan, &pool, sink);
+    let mut delivery = Delivery::new(&plan, &pool, before, sink);
     let outcome = std::thread::scope(|scope| {
         for number in 0..workers {
             let (pool, finished) = (&pool, finished.clone());
@@ -117,9 +137,11 @@ pub fn run(
     outcome?;
     let made = std::mem::take(&mut delivery.made);
     drop(delivery);
-    let mut warnings = prepared.warnings.clone();
-    warnings.append(&mut pool.lock().warnings);
-    let duration_s = prepared.plan.duration_s;
+    let mut state = pool.lock();
+    warnings.append(&mut state.warnings);
+    warnings.append(&mut state.failures);
+    let duration_s = state.end;
+    drop(state);
     let report = Report {
         duration_s,
         encoder,
@@ -155,74 +177,166 @@ fn free_memory() -> Option<u64> {
     Some((kibibytes << 10).min(limit.unwrap_or(u64::MAX)))
 }
 
-fn recipes(prepared: &Prepared, options: &Options, encoder: &str) -> Vec<Arc<Recipe>> {
+/// How each rung is made.
+pub fn recipes(prepared: &Prepared, options: &Options, encoders: &[String]) -> Vec<Arc<Recipe>> {
     let plan = &prepared.plan;
     let average = Rational::new((plan.frame_rate * 1000.0).round() as i32, 1000).reduced();
-    let recipe = |rung: &crate::Rung| Recipe {
+    let recipe = |(rung, encoder): (&crate::Rung, &String)| Recipe {
         rung: rung.clone(),
-        encoder: encoder.to_string(),
+        encoder: encoder.clone(),
         preset: rung.preset(&options.preset).to_string(),
         constant_rate: prepared.constant_rate,
         average_rate: average.is_positive().then_some(average),
         container: plan.container,
+        parts: plan.part_s.is_some(),
+        extra: match rung.codec {
+            Codec::H264 => options.encoder_options.clone(),
+            Codec::Hevc | Codec::Av1 => BTreeMap::new(),
+        },
+        spare: None,
+        is_spare: false,
     };
-    plan.rungs
-        .iter()
-        .map(|rung| Arc::new(recipe(rung)))
-        .collect()
+    // The last of a codec's encoders needs no hardware. One that has options of the caller's may fail
+    // by these.
+    let recipe = |row: (&crate::Rung, &String)| {
+        let recipe = recipe(row);
+        let plain = crate::rungs::encoders(recipe.rung.codec).last();
+        let spare = plain.filter(|plain| {
+            !recipe.encoder.is_empty() && (**plain != recipe.encoder || !recipe.extra.is_empty())
+        });
+        Recipe {
+            spare: spare.map(|plain| {
+                Arc::new(Recipe {
+                    encoder: (*plain).to_string(),
+                    extra: BTreeMap::new(),
+                    is_spare: true,
+                    ..recipe.clone()
+                })
+            }),
+            ..recipe
+        }
+    };
+    let rungs = plan.rungs.iter().zip(encoders);
+    rungs.map(|rung| Arc::new(recipe(rung))).collect()
 }
 
-/// The rate control of each rung that libx264 encodes; other encoders keep to their own.
-fn rates(prepared: &Prepared, options: &Options, encoder: &str) -> Vec<Option<Rate>> {
-    let (plan, cuts) = (&prepared.plan, &prepared.cuts);
-    let rate = |rung: &crate::Rung| {
-        if rung.copied || encoder != CONSTANT_QUALITY_ENCODER {
-            return None;
-        }
-        let sound = plan.audio && plan.container == Container::Ts;
-        let sound = if sound { AUDIO_BIT_RATE as f64 } else { 0.0 };
-        let aim = (f64::from(rung.bit_rate) + sound) * PACKING;
-        let mut rate = Rate::new(aim, rung.first_crf());
-        for ((name, index), bytes) in &options.done {
-            let index = *index as usize;
-            if let (true, Some(start)) = (*name == rung.name, cuts.starts.get(index)) {
-                rate.settle(index, *bytes, seconds(cuts.end_of(index) - start));
-            }
-        }
-        Some(rate)
-    };
-    plan.rungs.iter().map(rate).collect()
+/// The encoder of each rung: for H.264 the one asked for, else the first that really works here.
+/// Empty for what is not encoded.
+pub fn encoders(
+    rungs: &[crate::Rung],
+    options: &Options,
+    encoded: impl Fn(usize) -> bool,
+) -> Result<Vec<String>> {
+    let mut chosen: HashMap<&[&str], String> = HashMap::new();
+    let mut encoders = Vec::new();
+    for (at, rung) in rungs.iter().enumerate() {
+        let asked = options.encoder.as_ref();
+        encoders.push(match asked.filter(|_| rung.codec == Codec::H264) {
+            _ if rung.copied || !encoded(at) => String::new(),
+            Some(encoder) => encoder.clone(),
+            None => match chosen.get(rung.encoders()) {
+                Some(encoder) => encoder.clone(),
+                None => {
+                    let encoder = media::choose_encoder(rung.encoders())?;
+                    chosen.insert(rung.encoders(), encoder.clone());
+                    encoder
+                }
+            },
+        });
+    }
+    Ok(encoders)
 }
+
+/// The rate control of each rung whose encoder is steered by quality; others keep to their own.
+fn rates(plan: &Plan, encoders: &[String]) -> Vec<Option<Rate>> {
+    let rate = |(rung, encoder): (&crate::Rung, &String)| {
+        let scale = crate::rungs::scale(encoder).filter(|_| !rung.copied);
+        let sound = if plan.muxes_sound() {
+            AUDIO_BIT_RATE as f64
+        } else {
+            0.0
+        };
+        let aim = (f64::from(rung.bit_rate) + sound) * PACKING;
+        scale.map(|scale| Rate::new(aim, rung.first_crf(encoder), scale))
+    };
+    plan.rungs.iter().zip(encoders).map(rate).collect()
+}
+
+/// Segments that the sink has, with their sizes.
+type Done = HashMap<(String, u32), u64>;
 
 /// Which units there are to make.
-struct Wanted {
-    /// By rung, by segment.
-    rungs: Vec<Vec<bool>>,
-    audio: Vec<bool>,
+pub struct Wanted {
+    /// By rung: segments that are there, with their sizes.
+    rungs: Vec<HashMap<usize, u64>>,
+    /// By rendition beside the rungs: its name, and segments that are there.
+    beside: Vec<(String, HashMap<usize, u64>)>,
+    /// Whether thumbnails are among them.
+    pictures: bool,
     copied: Vec<bool>,
+    /// `None` while the end is unknown.
+    segments: Option<usize>,
 }
 
 impl Wanted {
-    fn new(plan: &Plan, options: &Options) -> Wanted {
-        let segments = |name: &str| -> Vec<bool> {
-            (0..plan.segments)
-                .map(|at| !options.done.contains_key(&(name.to_string(), at)))
+    fn new(plan: &Plan, done: &Done) -> Wanted {
+        let there = |name: &str| -> HashMap<usize, u64> {
+            let own = done.iter().filter(|((rung, _), _)| rung == name);
+            own.map(|((_, index), bytes)| (*index as usize, *bytes))
                 .collect()
         };
-        let separate = plan.audio && plan.container == Container::Cmaf;
+        let renditions = plan.renditions().into_iter();
+        let beside = renditions.filter(|rendition| !rendition.is_video());
         Wanted {
-            rungs: plan.rungs.iter().map(|rung| segments(&rung.name)).collect(),
-            audio: if separate {
-                segments(AUDIO_GROUP)
-            } else {
-                Vec::new()
-            },
+            rungs: plan.rungs.iter().map(|rung| there(&rung.name)).collect(),
+            beside: beside.map(|r| (r.name.clone(), there(&r.name))).collect(),
+            pictures: plan.tile.is_some(),
             copied: plan.rungs.iter().map(|rung| rung.copied).collect(),
+            segments: plan.segments.map(|segments| segments as usize),
         }
     }
 
+    /// All renditions, the rungs first.
+    pub fn names(&self, recipes: &[Arc<Recipe>]) -> Vec<String> {
+        let rungs = recipes.iter().map(|recipe| recipe.rung.name.clone());
+        let beside = self.beside.iter().map(|(name, _)| name.clone());
+        rungs.chain(beside).collect()
+    }
+
+    /// Size of a segment that is there, of a rendition by its place in [`Wanted::names`].
+    pub fn there(&self, rendition: usize, segment: usize) -> Option<u64> {
+        let beside = || &self.beside[rendition - self.rungs.len()].1;
+        let there = self.rungs.get(rendition).unwrap_or_else(beside);
+        there.get(&segment).copied()
+    }
+
+    /// Notes that a segment is there now.
+    pub fn note(&mut self, rendition: usize, segment: usize, bytes: u64) {
+        let rungs = self.rungs.len();
+        let there = match rendition < rungs {
+            true => &mut self.rungs[rendition],
+            false => &mut self.beside[rendition - rungs].1,
+        };
+        there.insert(segment, bytes);
+    }
+
+    fn planned(&self, segment: usize) -> bool {
+        self.segments.is_none_or(|segments| segment < segments)
+    }
+
     fn rung(&self, rung: usize, segment: usize) -> bool {
-        self.rungs[rung].get(segment).copied().unwrap_or(false)
+        self.planned(segment) && !self.rungs[rung].contains_key(&segment)
+    }
+
+    fn beside(&self, rendition: &str, segment: usize) -> bool {
+        let mut beside = self.beside.iter().filter(|(name, _)| name == rendition);
+        self.planned(segment) && beside.any(|(_, there)| !there.contains_key(&segment))
+    }
+
+    /// Whether there is a segment to make of which this is true.
+    fn any(&self, wanted: impl Fn(usize) -> bool) -> bool {
+        self.segments
+            .is_none_or(|segments| (0..segments).any(wanted))
     }
 
     fn encodes_at(&self, rung: usize, segment: usize) -> bool {
@@ -231,17 +345,19 @@ impl Wanted {
 
     /// Whether anything has to be made at all.
     fn anything(&self) -> bool {
-        self.rungs
-            .iter()
-            .flatten()
-            .chain(&self.audio)
-            .any(|wanted| *wanted)
+        let rungs = 0..self.rungs.len();
+        let beside = |at| self.beside.iter().any(|(name, _)| self.beside(name, at));
+        self.any(|at| beside(at) || rungs.clone().any(|rung| self.rung(rung, at)))
+    }
+
+    /// Whether decoded pictures are needed.
+    fn decodes(&self) -> bool {
+        self.encodes() || self.pictures && self.any(|at| self.beside(PICTURES, at))
     }
 
     /// Whether anything has to be encoded at all.
     fn encodes(&self) -> bool {
-        let segments = self.rungs.first().map_or(0, Vec::len);
-        (0..self.rungs.len()).any(|rung| (0..segments).any(|at| self.encodes_at(rung, at)))
+        self.any(|at| self.lowest(at).is_some())
     }
 
     /// The smallest rung that is encoded in this segment: the ones above must pass pictures down.
@@ -257,6 +373,7 @@ struct Pool {
     state: Mutex<State>,
     wake: Condvar,
     stop: AtomicBool,
+    leave: Leave,
     /// Pixels times ticks encoded.
     work: AtomicU64,
     /// Segments finished and not yet with the sink.
@@ -265,6 +382,8 @@ struct Pool {
     most_undelivered: u64,
     recipes: Vec<Arc<Recipe>>,
     wanted: Wanted,
+    /// None where nothing is known of the input.
+    reuse: Option<Reuse>,
 }
 
 #[derive(Default)]
@@ -278,16 +397,37 @@ struct State {
     waiting: usize,
     /// By rung; none where the encoder keeps to a rate by itself.
     rates: Vec<Option<Rate>>,
+    /// Where the last segment that was closed ends, in seconds.
+    end: f64,
     warnings: Vec<String>,
+    /// Whether an encoder failed, and how the first did.
+    fallen: bool,
+    failures: Vec<String>,
+}
+
+/// What waits for a unit.
+enum Item {
+    Picture(Frame, i64),
+    /// The pictures since the last one of these make a part.
+    Part(Closing),
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Item::Picture(frame, _) => frame.bytes(),
+            Item::Part(_) => 0,
+        }
+    }
 }
 
 /// A unit and the pictures that wait for it.
 struct Slot {
     /// None while a worker is at it.
     unit: Option<Box<Unit>>,
-    pictures: VecDeque<(Frame, i64)>,
-    /// No more pictures will come; here is the sound.
-    closed: Option<Option<Arc<Sound>>>,
+    waiting: VecDeque<Item>,
+    /// No more pictures will come.
+    closed: Option<Closing>,
     /// Time of the last picture encoded.
     reached: i64,
 }
@@ -297,19 +437,23 @@ enum Job {
     Encode {
         key: (usize, usize),
         unit: Box<Unit>,
-        pictures: Vec<(Frame, i64)>,
+        items: Vec<Item>,
         reached: i64,
     },
     Finish {
         key: (usize, usize),
         unit: Box<Unit>,
-        sound: Option<Arc<Sound>>,
+        closing: Closing,
         reached: i64,
-        end: i64,
     },
 }
 
-type Message = Result<Finished>;
+enum Message {
+    Segment(Box<Finished>),
+    Part(Box<FinishedPart>),
+    Notice(String),
+    Failed(Error),
+}
 
 impl Pool {
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -321,6 +465,7 @@ impl Pool {
         // Under the lock, or a worker between its check and its wait would sleep on.
         let state = self.lock();
         self.stop.store(true, Ordering::Relaxed);
+        self.leave.now();
         drop(state);
         self.wake.notify_all();
     }
@@ -334,7 +479,7 @@ impl Pool {
         while let Some(job) = self.next_job() {
             if let Err(error) = self.do_job(job, finished) {
                 // The receiver is gone only when the run is over anyway.
-                let _ = finished.send(Err(error));
+                let _ = finished.send(Message::Failed(error));
                 self.stop();
             }
             self.wake.notify_all();
@@ -383,19 +528,34 @@ impl Pool {
             Job::Encode {
                 key,
                 unit,
-                pictures,
+                items,
                 reached,
-            } => self.encode(key, unit, pictures, reached),
+            } => self.encode(key, unit, items, reached, finished),
             Job::Finish {
                 key,
-                unit,
-                sound,
+                mut unit,
+                closing,
                 reached,
-                end,
             } => {
-                let segment = unit.finish(sound.as_deref(), &self.stop)?;
-                if segment.is_some() {
-                    self.count(key.1, end - reached);
+                let (index, start, _) = unit.span();
+                let name = self.unit_key(key.1, (index, start, closing.end), unit.quality());
+                unit.flush(&self.stop)?;
+                self.note_failure(&mut unit, finished);
+                let name = match unit.is_spare() {
+                    // Nobody looks for what a spare encoder made.
+                    true => String::new(),
+                    false => name,
+                };
+                let (mut segment, parts) = match unit.finish(&closing)? {
+                    Some((segment, parts)) => (Some(segment), parts),
+                    None => (None, Vec::new()),
+                };
+                if let Some(finished) = &mut segment {
+                    finished.segment.key = name;
+                    self.count(key.1, closing.end - reached);
+                }
+                for part in parts {
+                    self.deliver_part(part, finished);
                 }
                 let cost = segment.as_ref().map(|finished| {
                     let segment = &finished.segment;
@@ -409,7 +569,7 @@ impl Pool {
                 state.units.remove(&key);
                 // What this unit passed down is complete.
                 if let Some(below) = state.units.get_mut(&(key.0, key.1 + 1)) {
-                    below.closed = Some(sound);
+                    below.closed = Some(closing);
                 }
                 Ok(())
             }
@@ -420,24 +580,48 @@ impl Pool {
         match event {
             Event::Open(span) => self.open(&span)?,
             Event::Picture(frame, pts) => {
-                self.lock().give_newest(frame, pts);
+                self.lock().give_newest(Item::Picture(frame, pts));
                 self.wake.notify_one();
             }
-            Event::Close(span, sound) => {
-                if self.wanted.audio.get(span.index).copied().unwrap_or(false) {
-                    let packed = sound.as_deref().map(|sound| unit::pack_sound(sound, &span));
-                    self.deliver(packed, finished);
+            Event::Part(closing, beside) => {
+                for part in beside {
+                    let index = part.part.segment as usize;
+                    if self.wanted.beside(&part.part.rung, index) {
+                        self.deliver_part(part, finished);
+                    }
                 }
-                if let Some(slot) = self.lock().units.get_mut(&(span.index, 0)) {
-                    let muxed = self.recipes[0].container == Container::Ts;
-                    slot.closed = Some(sound.filter(|_| muxed));
-                }
+                self.lock().give_newest(Item::Part(closing));
+                self.wake.notify_one();
             }
-            Event::Copied(span, pictures, sound) => {
+            Event::Notice(text) => {
+                // The receiver is gone only when the run is over anyway.
+                let _ = finished.send(Message::Notice(text));
+            }
+            Event::Close(span, closing, beside) => {
+                for (mut packed, part) in beside {
+                    let Some(rendition) = Some(&packed.segment.rung)
+                        .filter(|rendition| self.wanted.beside(rendition, span.index))
+                    else {
+                        continue;
+                    };
+                    let place = (span.index, span.start, closing.end);
+                    let key = |reuse: &Reuse| reuse.beside_key(rendition, place);
+                    packed.segment.key = self.reuse.as_ref().map(key).unwrap_or_default();
+                    packed.segment.discontinuity = span.discontinuity;
+                    packed.segment.date = span.date;
+                    if let Some(part) = part {
+                        self.deliver_part(part, finished);
+                    }
+                    self.deliver(Some(packed), finished);
+                }
+                self.close(&span, closing);
+            }
+            Event::Copied(span, pictures, closing) => {
                 if self.wanted.rung(0, span.index) {
-                    let sound = sound.as_deref();
-                    let packed = unit::pack(pictures, &span, &self.recipes[0], sound)?;
-                    self.count(0, span.end - span.start);
+                    let mut packed = unit::pack(pictures, &span, &self.recipes[0], &closing)?;
+                    let place = (span.index, span.start, closing.end);
+                    packed.segment.key = self.unit_key(0, place, None);
+                    self.count(0, closing.end - span.start);
                     self.deliver(Some(packed), finished);
                 }
             }
@@ -445,20 +629,38 @@ impl Pool {
         Ok(())
     }
 
+    /// A segment has all its pictures.
+    fn close(&self, span: &Arc<Span>, closing: Closing) {
+        let mut state = self.lock();
+        state.end = seconds(closing.end);
+        // What is there already counts as if it had been made now.
+        for (rung, there) in self.wanted.rungs.iter().enumerate() {
+            if let (Some(bytes), Some(rate)) = (there.get(&span.index), &mut state.rates[rung]) {
+                rate.settle(span.index, *bytes, seconds(closing.end - span.start));
+            }
+        }
+        if let Some(slot) = state.units.get_mut(&(span.index, 0)) {
+            slot.closed = Some(closing);
+        }
+    }
+
     /// Makes the units of a segment: those that are wanted, and those above that must scale.
     fn open(&self, span: &Arc<Span>) -> Result<()> {
         let Some(lowest) = self.wanted.lowest(span.index) else {
             return Ok(());
         };
+        let fallen = self.lock().fallen;
         for rung in 0..=lowest {
             let below = self.recipes.get(rung + 1).filter(|_| rung < lowest);
             let smaller = below.map(|recipe| (recipe.rung.width, recipe.rung.height));
-            let recipe = Arc::clone(&self.recipes[rung]);
+            let recipe = &self.recipes[rung];
+            let spare = recipe.spare.as_ref().filter(|_| fallen);
+            let recipe = Arc::clone(spare.unwrap_or(recipe));
             let encodes = self.wanted.encodes_at(rung, span.index);
             let unit = Unit::new(Arc::clone(span), recipe, encodes, smaller)?;
             let slot = Slot {
                 unit: Some(Box::new(unit)),
-                pictures: VecDeque::new(),
+                waiting: VecDeque::new(),
                 closed: None,
                 reached: span.start,
             };
@@ -471,29 +673,42 @@ impl Pool {
         &self,
         key: (usize, usize),
         mut unit: Box<Unit>,
-        pictures: Vec<(Frame, i64)>,
+        items: Vec<Item>,
         mut reached: i64,
+        finished: &Sender<Message>,
     ) -> Result<()> {
         let mut below = Vec::new();
         let mut freed = 0;
-        for (frame, pts) in pictures {
+        self.take_found(key, &mut unit, finished);
+        for item in items {
             if self.stopped() {
                 return Ok(());
             }
-            if let Some(smaller) = unit.frame(&frame, pts)? {
-                below.push((smaller, pts));
+            freed += item.bytes();
+            match item {
+                Item::Picture(frame, pts) => {
+                    let smaller = unit.frame(&frame, pts)?;
+                    below.extend(smaller.map(|smaller| Item::Picture(smaller, pts)));
+                    if unit.encodes() {
+                        self.count(key.1, pts - reached);
+                    }
+                    reached = pts;
+                }
+                Item::Part(closing) => {
+                    unit.mark_part(&closing);
+                    below.push(Item::Part(closing));
+                }
             }
-            freed += frame.bytes();
-            if self.wanted.encodes_at(key.1, key.0) {
-                self.count(key.1, pts - reached);
+            self.note_failure(&mut unit, finished);
+            while let Some(part) = unit.next_part()? {
+                self.deliver_part(part, finished);
             }
-            reached = pts;
         }
         let mut state = self.lock();
         state.waiting -= freed;
-        state.waiting += below.iter().map(|(frame, _)| frame.bytes()).sum::<usize>();
+        state.waiting += below.iter().map(Item::bytes).sum::<usize>();
         if let Some(slot) = state.units.get_mut(&(key.0, key.1 + 1)) {
-            slot.pictures.extend(below);
+            slot.waiting.extend(below);
         }
         if let Some(slot) = state.units.get_mut(&key) {
             slot.unit = Some(unit);
@@ -502,12 +717,59 @@ impl Pool {
         Ok(())
     }
 
+    /// A unit that was made before is delivered as it is, when its turn comes to begin.
+    fn take_found(&self, key: (usize, usize), unit: &mut Unit, finished: &Sender<Message>) {
+        let Some(reuse) = self.reuse.as_ref().filter(|_| unit.begins()) else {
+            return;
+        };
+        // Where the end is not known there is no key yet.
+        let (index, start, end) = unit.span();
+        if self.wanted.segments.is_none() {
+            return;
+        }
+        let name = self.unit_key(key.1, (index, start, end), unit.quality());
+        let rendition = &self.recipes[key.1].rung.name;
+        let Some(found) = reuse.find(rendition, index, name) else {
+            return;
+        };
+        unit.only_scale();
+        self.count(key.1, end - start);
+        let (bytes, seconds) = (found.segment.bytes.len() as u64, found.segment.duration);
+        self.deliver(Some(found), finished);
+        if let Some(rate) = &mut self.lock().rates[key.1] {
+            rate.settle(index, bytes, seconds);
+        }
+    }
+
+    fn unit_key(&self, rung: usize, span: (usize, i64, i64), quality: Option<f64>) -> String {
+        let key = |reuse: &Reuse| reuse.unit_key(&self.recipes, rung, span, quality);
+        self.reuse.as_ref().map(key).unwrap_or_default()
+    }
+
     fn deliver(&self, segment: Option<Finished>, finished: &Sender<Message>) {
         if let Some(segment) = segment {
             self.undelivered.fetch_add(1, Ordering::Relaxed);
             // The receiver is gone only when the run is over anyway.
-            let _ = finished.send(Ok(segment));
+            let _ = finished.send(Message::Segment(Box::new(segment)));
         }
+    }
+
+    /// An encoder that failed is not used again, and its owner is told.
+    fn note_failure(&self, unit: &mut Unit, finished: &Sender<Message>) {
+        let Some(failure) = unit.failure() else {
+            return;
+        };
+        let mut state = self.lock();
+        if !std::mem::replace(&mut state.fallen, true) {
+            state.failures.push(failure.clone());
+            // The receiver is gone only when the run is over anyway.
+            let _ = finished.send(Message::Notice(failure));
+        }
+    }
+
+    fn deliver_part(&self, part: FinishedPart, finished: &Sender<Message>) {
+        // The receiver is gone only when the run is over anyway.
+        let _ = finished.send(Message::Part(Box::new(part)));
     }
 
     /// The sink has taken a segment.
@@ -542,7 +804,7 @@ impl State {
         let rates = &mut self.rates;
         let mut ready = |segment, rung: usize, slot: &Slot| {
             let Some(unit) = &slot.unit else { return false };
-            let something = !slot.pictures.is_empty() || slot.closed.is_some();
+            let something = !slot.waiting.is_empty() || slot.closed.is_some();
             let may_start = match &mut rates[rung] {
                 Some(rate) if unit.waits_for_quality() => rate.crf(segment).is_some(),
                 _ => true,
@@ -556,29 +818,26 @@ impl State {
             unit.set_quality(rate.crf(key.0));
         }
         let reached = slot.reached;
-        if slot.pictures.is_empty() {
-            let sound = slot.closed.clone().flatten();
-            let end = unit.end();
+        if let (true, Some(closing)) = (slot.waiting.is_empty(), slot.closed.clone()) {
             return Some(Job::Finish {
                 key,
                 unit,
-                sound,
+                closing,
                 reached,
-                end,
             });
         }
-        let count = slot.pictures.len().min(BATCH);
-        let pictures = slot.pictures.drain(..count).collect();
+        let count = slot.waiting.len().min(BATCH);
+        let items = slot.waiting.drain(..count).collect();
         Some(Job::Encode {
             key,
             unit,
-            pictures,
+            items,
             reached,
         })
     }
 
     /// Puts a picture before the first rung of the newest segment, if anything is to be made of it.
-    fn give_newest(&mut self, frame: Frame, pts: i64) {
+    fn give_newest(&mut self, item: Item) {
         let newest = self
             .units
             .last_key_value()
@@ -587,8 +846,8 @@ impl State {
             return;
         };
         if slot.closed.is_none() {
-            self.waiting += frame.bytes();
-            slot.pictures.push_back((frame, pts));
+            self.waiting += item.bytes();
+            slot.waiting.push_back(item);
         }
     }
 }
@@ -604,63 +863,62 @@ struct Delivery<'a> {
     pool: &'a Pool,
     sink: &'a mut dyn Sink,
     waiting: HashMap<(String, u32), Segment>,
+    /// Parts of segments whose turn has not come.
+    parts: HashMap<(String, u32), Vec<Part>>,
     next: HashMap<String, u32>,
-    done: HashMap<String, Vec<bool>>,
     made: Vec<Made>,
+    /// Renditions that have begun, with their initialisation segment as far as it is known.
+    begun: HashMap<String, Option<Vec<u8>>>,
     started: Instant,
     told: Option<Instant>,
-    total_s: f64,
-    total_work: f64,
+    /// `None` while the end is unknown.
+    total_s: Option<f64>,
+    /// Work that a second of the stream is.
+    work_per_s: f64,
+    /// Work that was done before, if the end is known.
     skipped_work: f64,
 }
 
 impl<'a> Delivery<'a> {
-    fn new(plan: &Plan, pool: &'a Pool, sink: &'a mut dyn Sink) -> Delivery<'a> {
-        let made = |name: &str, copied| Made {
-            name: name.to_string(),
-            segments: 0,
-            bytes: 0,
-            copied,
+    fn new(plan: &Plan, pool: &'a Pool, before: Delivered, sink: &'a mut dyn Sink) -> Delivery<'a> {
+        let made = |name: &str, copied| {
+            let (segments, bytes) = before.get(name).copied().unwrap_or_default();
+            Made {
+                name: name.to_string(),
+                segments,
+                bytes,
+                copied,
+            }
         };
         let mut renditions: Vec<Made> = plan
             .rungs
             .iter()
             .map(|rung| made(&rung.name, rung.copied))
             .collect();
-        let names = plan.rungs.iter().map(|rung| rung.name.clone());
-        let mut done: HashMap<String, Vec<bool>> =
-            names.zip(pool.wanted.rungs.iter().cloned()).collect();
-        if !pool.wanted.audio.is_empty() {
-            renditions.push(made(AUDIO_GROUP, false));
-            done.insert(AUDIO_GROUP.to_string(), pool.wanted.audio.clone());
-        }
-        let ticks = plan.duration_s * TICKS as f64;
-        let total_work = plan
-            .rungs
-            .iter()
-            .map(|rung| weight(rung) as f64)
-            .sum::<f64>()
-            * ticks;
-        let share = |wanted: &Vec<bool>| {
-            let skipped = wanted.iter().filter(|wanted| !**wanted).count();
-            skipped as f64 / wanted.len().max(1) as f64
-        };
+        let beside = pool.wanted.beside.iter();
+        renditions.extend(beside.map(|(name, _)| made(name, false)));
+        let work_per_s = plan.rungs.iter().map(|rung| weight(rung) as f64);
+        let work_per_s = work_per_s.sum::<f64>() * TICKS as f64;
+        let segments = plan.segments.unwrap_or_default().max(1) as usize;
         let rungs = plan.rungs.iter().zip(&pool.wanted.rungs);
-        let skipped_work = rungs
-            .map(|(rung, wanted)| weight(rung) as f64 * share(wanted))
-            .sum::<f64>();
+        let skipped = rungs.map(|(rung, there)| {
+            let there = there.keys().filter(|&&at| at < segments).count();
+            weight(rung) as f64 * there as f64 / segments as f64
+        });
+        let ticks = plan.duration_s.unwrap_or_default() * TICKS as f64;
         Delivery {
             pool,
             sink,
             waiting: HashMap::new(),
+            parts: HashMap::new(),
             next: HashMap::new(),
-            done,
             made: renditions,
+            begun: before.into_keys().map(|name| (name, None)).collect(),
             started: Instant::now(),
             told: None,
             total_s: plan.duration_s,
-            total_work,
-            skipped_work: skipped_work * ticks,
+            work_per_s,
+            skipped_work: skipped.sum::<f64>() * ticks,
         }
     }
 
@@ -668,8 +926,12 @@ impl<'a> Delivery<'a> {
     fn run(&mut self, finished: &Receiver<Message>, cancel: &AtomicBool) -> Result<()> {
         loop {
             stop_if(cancel)?;
+            self.pool.leave.look();
             match finished.recv_timeout(HEARTBEAT) {
-                Ok(message) => self.take(message?)?,
+                Ok(Message::Segment(segment)) => self.take(*segment)?,
+                Ok(Message::Part(part)) => self.take_part(*part)?,
+                Ok(Message::Notice(text)) => self.sink.notice(&text).map_err(Error::Sink)?,
+                Ok(Message::Failed(error)) => return Err(error),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -687,11 +949,7 @@ impl<'a> Delivery<'a> {
     fn take(&mut self, finished: Finished) -> Result<()> {
         let Finished { segment, init } = finished;
         let rung = segment.rung.clone();
-        if let Some(init) = init.filter(|_| !self.next.contains_key(&rung)) {
-            self.sink.init(&rung, &init).map_err(Error::Sink)?;
-        }
-        let first = self.next_wanted(&rung, 0);
-        self.next.entry(rung.clone()).or_insert(first);
+        self.begin(&rung, init)?;
         self.waiting.insert((rung.clone(), segment.index), segment);
         while let Some(segment) = self.waiting.remove(&(rung.clone(), self.next[&rung])) {
             let after = self.next_wanted(&rung, segment.index + 1);
@@ -702,33 +960,88 @@ impl<'a> Delivery<'a> {
             }
             self.sink.segment(segment).map_err(Error::Sink)?;
             self.pool.delivered();
+            for part in self
+                .parts
+                .remove(&(rung.clone(), after))
+                .unwrap_or_default()
+            {
+                self.sink.part(part).map_err(Error::Sink)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_part(&mut self, finished: FinishedPart) -> Result<()> {
+        let FinishedPart { part, init } = finished;
+        let rung = part.rung.clone();
+        self.begin(&rung, init)?;
+        if self.next[&rung] == part.segment {
+            return self.sink.part(part).map_err(Error::Sink);
+        }
+        let waiting = self.parts.entry((rung, part.segment)).or_default();
+        waiting.push(part);
+        Ok(())
+    }
+
+    /// Before the first piece of a rendition.
+    fn begin(&mut self, rung: &str, init: Option<Vec<u8>>) -> Result<()> {
+        match (init, self.begun.get(rung)) {
+            (Some(init), None) => {
+                self.sink.init(rung, &init).map_err(Error::Sink)?;
+                self.begun.insert(rung.to_string(), Some(init));
+            }
+            (Some(init), Some(Some(first))) if init != *first => {
+                let rung = rung.to_string();
+                return Err(Error::Encoder { rung });
+            }
+            _ => {}
+        }
+        if !self.next.contains_key(rung) {
+            let first = self.next_wanted(rung, 0);
+            self.next.insert(rung.to_string(), first);
         }
         Ok(())
     }
 
     /// The first segment from `index` on that this run makes.
-    fn next_wanted(&self, rung: &str, index: u32) -> u32 {
-        let wanted = self.done.get(rung).map_or(&[][..], Vec::as_slice);
-        let mut rest = (index..).zip(wanted.iter().skip(index as usize));
-        rest.find(|(_, wanted)| **wanted)
-            .map_or(u32::MAX, |(at, _)| at)
+    fn next_wanted(&self, rendition: &str, index: u32) -> u32 {
+        let wanted = &self.pool.wanted;
+        let rung = self
+            .pool
+            .recipes
+            .iter()
+            .position(|recipe| recipe.rung.name == rendition);
+        let makes = |&at: &u32| match rung {
+            Some(rung) => wanted.rung(rung, at as usize),
+            None => wanted.beside(rendition, at as usize),
+        };
+        let mut rest = (index..).take_while(|&at| wanted.planned(at as usize));
+        rest.find(makes).unwrap_or(u32::MAX)
     }
 
     fn tell(&mut self) -> Result<()> {
         self.told = Some(Instant::now());
         let now = self.pool.work.load(Ordering::Relaxed) as f64;
-        let total = self.total_work.max(1.0);
-        let fraction = ((now + self.skipped_work) / total).clamp(0.0, 1.0);
-        let elapsed = self.started.elapsed().as_secs_f64();
-        let speed = now / total * self.total_s / elapsed.max(1e-3);
-        let left = self.total_s * (1.0 - fraction);
-        let eta_s = (speed > 0.0).then(|| left / speed);
-        let media_s = fraction * self.total_s;
-        let progress = Progress {
-            fraction,
-            media_s,
-            speed,
-            eta_s,
+        let made_s = now / self.work_per_s.max(1.0);
+        let speed = made_s / self.started.elapsed().as_secs_f64().max(1e-3);
+        let progress = match self.total_s {
+            None => Progress {
+                fraction: None,
+                media_s: made_s,
+                speed,
+                eta_s: None,
+            },
+            Some(total_s) => {
+                let total_work = (self.work_per_s * total_s).max(1.0);
+                let fraction = ((now + self.skipped_work) / total_work).clamp(0.0, 1.0);
+                let left = total_s * (1.0 - fraction);
+                Progress {
+                    fraction: Some(fraction),
+                    media_s: fraction * total_s,
+                    speed,
+                    eta_s: (speed > 0.0).then(|| left / speed),
+                }
+            }
         };
         self.sink.progress(&progress).map_err(Error::Sink)
     }

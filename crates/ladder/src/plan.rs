@@ -9,15 +9,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use media::{Decoder, Frame, Input, Packet, Rational, Stream};
+use media::{
+    ColourTreatment, Decoder, Frame, Hdr, Input, Packet, Rational, Stream, VideoChain, square,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::copy::{self, Candidate};
-use crate::playlist::{Content, Rendition};
+use crate::feed::{Fed, Feed, Incoming};
+use crate::headers::Codec;
+use crate::live::SoundQueue;
+use crate::playlist::{self, Content, Forgotten, Label, Packing, Rendition, VideoRange};
 use crate::rungs::{self, Rung};
 use crate::sample::{TICKS, seconds};
 use crate::timeline::{LEAST_DISTANCE, Timeline, to_ticks};
-use crate::{Container, Error, Options, Result, audio};
+use crate::{Container, Error, Options, Result, audio, subtitles, thumbnails};
 
 /// The biggest picture of any H.264 level (6.2), in macroblocks of 16x16 (table A-1).
 pub const MAX_MACROBLOCKS: u64 = 139_264;
@@ -28,6 +33,9 @@ const LONGEST_S: i64 = 24 * 3600;
 /// Pictures per second assumed when neither the container nor the timestamps tell.
 const USUAL_RATE: i64 = 25;
 
+/// Pictures per second up to which pictures are numbered.
+const HIGHEST_GRID_RATE: f64 = 240.0;
+
 /// A stream that starts with so many packets that give no picture has none.
 const PACKETS_UNTIL_A_PICTURE: usize = 2000;
 
@@ -36,35 +44,68 @@ const PACKETS_UNTIL_A_PICTURE: usize = 2000;
 pub struct Plan {
     /// How segments are packed.
     pub container: Container,
-    /// Duration of the stream in seconds.
-    pub duration_s: f64,
-    /// Segments of each rendition.
-    pub segments: u32,
+    /// Duration of the stream in seconds; `None` while the end is unknown (a pipe, a live source).
+    pub duration_s: Option<f64>,
+    /// Segments of each rendition; `None` while the end is unknown.
+    pub segments: Option<u32>,
+    /// Longest duration of a part in seconds, where there are parts (EXT-X-PART-INF).
+    #[serde(default)]
+    pub part_s: Option<f64>,
+    /// Seconds that the playlists of a live stream name; `None`: all of it.
+    #[serde(default)]
+    pub window_s: Option<f64>,
     /// EXT-X-TARGETDURATION of every rendition.
     pub target_duration: u32,
     /// Pictures per second, without pauses.
     pub frame_rate: f64,
-    /// Whether there is sound.
-    pub audio: bool,
+    /// The tracks of sound.
+    pub audio: Vec<Label>,
+    /// The tracks of subtitles.
+    #[serde(default)]
+    pub subtitles: Vec<Label>,
+    /// Size of a thumbnail's tile; `None` without thumbnails.
+    #[serde(default)]
+    pub tile: Option<(u32, u32)>,
+    /// Dynamic range of the pictures.
+    #[serde(default)]
+    pub range: VideoRange,
     /// The rungs, biggest first.
     pub rungs: Vec<Rung>,
+    /// Why the rungs are these, in words, where a trial decided ([`Options::per_title`]).
+    #[serde(default)]
+    pub decisions: Vec<String>,
 }
 
 impl Plan {
     /// All renditions, still without segments, under the addresses that [`crate::DirSink`] uses.
     pub fn renditions(&self) -> Vec<Rendition> {
-        let fragmented = self.container == Container::Cmaf;
-        let muxed_audio = self.audio && !fragmented;
+        let media = match self.container {
+            Container::Ts => Packing::Ts,
+            Container::Cmaf => Packing::Cmaf,
+        };
+        let muxed_audio = self.muxes_sound();
         let audio_rate = if muxed_audio { audio::PEAK_RATE } else { 0 };
-        let rendition = |name: &str, content: Content, expected_peak: u64| Rendition {
-            name: name.to_string(),
-            content,
-            uri: format!("{name}/playlist.m3u8"),
-            codecs: String::new(),
-            target_duration: self.target_duration,
-            init: fragmented.then(|| "init.mp4".to_string()),
-            expected_peak,
-            segments: Vec::new(),
+        let rendition = |name: &str, content: Content, expected_peak: u64| {
+            let packing = match content {
+                Content::Video { .. } | Content::Audio { .. } => media,
+                Content::Subtitles { .. } => Packing::Vtt,
+                Content::Pictures { .. } => Packing::Jpeg,
+            };
+            Rendition {
+                name: name.to_string(),
+                content,
+                packing,
+                uri: format!("{name}/playlist.m3u8"),
+                codecs: String::new(),
+                target_duration: self.target_duration,
+                init: (packing == Packing::Cmaf).then(|| "init.mp4".to_string()),
+                expected_peak,
+                part_target: self.part_s,
+                segments: Vec::new(),
+                parts: Vec::new(),
+                hint: None,
+                forgotten: Forgotten::default(),
+            }
         };
         let video = self.rungs.iter().map(|rung| {
             let (width, height) = (rung.width, rung.height);
@@ -72,6 +113,7 @@ impl Plan {
                 width,
                 height,
                 frame_rate: self.frame_rate,
+                range: self.range,
             };
             rendition(
                 &rung.name,
@@ -79,13 +121,40 @@ impl Plan {
                 u64::from(rung.max_rate) * 21 / 20 + audio_rate,
             )
         });
-        let audio = (self.audio && fragmented).then(|| {
+        let tracks = self.audio.iter().filter(|_| !muxed_audio).enumerate();
+        let audio = tracks.map(|(track, label)| {
             let content = Content::Audio {
                 channels: audio::CHANNELS,
+                label: label.clone(),
             };
-            rendition(crate::playlist::AUDIO_GROUP, content, audio::PEAK_RATE)
+            let name = playlist::track_name(playlist::AUDIO_GROUP, track);
+            rendition(&name, content, audio::PEAK_RATE)
         });
-        video.chain(audio).collect()
+        let tracks = self.subtitles.iter().enumerate();
+        let subtitles = tracks.map(|(track, label)| {
+            let content = Content::Subtitles {
+                label: label.clone(),
+            };
+            let name = playlist::track_name(playlist::SUBTITLES_GROUP, track);
+            rendition(&name, content, 0)
+        });
+        let pictures = self.tile.map(|(width, height)| {
+            let content = Content::Pictures {
+                width,
+                height,
+                columns: thumbnails::COLUMNS,
+                rows: thumbnails::ROWS,
+            };
+            rendition(playlist::PICTURES, content, 0)
+        });
+        let beside = audio.chain(subtitles).chain(pictures);
+        video.chain(beside).collect()
+    }
+
+    /// Whether the sound stands in the segments of every rung, rather than in renditions of its own:
+    /// transport streams with one track of it.
+    pub fn muxes_sound(&self) -> bool {
+        self.container == Container::Ts && self.audio.len() == 1
     }
 }
 
@@ -148,6 +217,110 @@ pub fn cuts(shown: &[i64], end: i64, wanted: i64) -> Cuts {
     Cuts { starts, end }
 }
 
+/// Where segments of pictures are cut whose end is not known: as [`cuts`] does it, as far as that can
+/// be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    /// Wanted duration of a segment.
+    pub wanted: i64,
+    /// A picture that comes later than this after a multiple of it does not start a segment.
+    pub late: i64,
+    /// Whether a last segment that would be too short is joined to the one before. That needs some
+    /// pictures of foresight at each boundary.
+    pub joins: bool,
+}
+
+impl Grid {
+    /// The grid and the target duration that no segment on it exceeds.
+    fn new(wanted: i64, nominal: i64, joins: bool) -> (Grid, u32) {
+        let latest = wanted / 4;
+        let target = rounded(wanted + nominal.min(latest)).max(1);
+        let longest = target * TICKS + TICKS / 2 - 1;
+        let grid = Grid {
+            wanted,
+            late: latest.min(longest - wanted).max(0),
+            joins,
+        };
+        (grid, u32::try_from(target).unwrap_or(u32::MAX))
+    }
+
+    /// How much must follow a boundary, when a segment of this duration ends there, to be a segment
+    /// of its own.
+    pub fn least(&self, before: i64) -> i64 {
+        if !self.joins {
+            return 0;
+        }
+        let room = rounded(self.wanted) * TICKS + TICKS / 2 - before;
+        room.clamp(0, self.wanted / 2)
+    }
+}
+
+/// Where segments are cut into parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartGrid {
+    /// No part lasts longer.
+    pub longest: i64,
+    /// Whether pictures are evenly spaced: then it is known when the next one comes.
+    pub even: bool,
+}
+
+/// Where a run's segments are cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cutting {
+    /// At places that are known.
+    Planned(Cuts),
+    /// As pictures come.
+    Grid(Grid),
+}
+
+/// What a run reads.
+#[derive(Debug)]
+pub enum Reading {
+    /// The stream of a file, with the first picture's time in its time base.
+    File {
+        path: PathBuf,
+        video: Box<Stream>,
+        origin: i64,
+    },
+    /// Pictures that come once; the first was taken out already and is [`Prepared::first`].
+    Feed(Box<dyn Feed>),
+}
+
+/// The sound of a run.
+#[derive(Debug, Clone)]
+pub enum Sounding {
+    /// A stream of a file.
+    File {
+        path: PathBuf,
+        stream: usize,
+        /// The moment that is 0, in units of `base`.
+        origin: i64,
+        base: Rational,
+        /// Whether everything ends where this sound ends, if that is earlier.
+        ends: bool,
+    },
+    /// What comes with the pictures of a live source.
+    Live(SoundQueue),
+}
+
+impl Sounding {
+    /// Whether everything ends where this sound ends, if that is earlier.
+    pub fn ends(&self) -> bool {
+        matches!(self, Sounding::File { ends: true, .. })
+    }
+}
+
+/// The subtitles of a run.
+#[derive(Debug, Clone)]
+pub struct Texts {
+    pub path: PathBuf,
+    /// Indices of the streams.
+    pub streams: Vec<usize>,
+    /// The moment that is 0, in units of `base`.
+    pub origin: i64,
+    pub base: Rational,
+}
+
 /// What the packets of the video stream say.
 struct Scan {
     /// Display times in ticks from the first picture, rising.
@@ -160,11 +333,16 @@ struct Scan {
 /// Everything the pipeline needs to start.
 pub struct Prepared {
     pub plan: Plan,
-    pub input: PathBuf,
-    pub cuts: Cuts,
-    pub video: Stream,
-    /// Time of the first picture in the video stream's time base.
-    pub origin: i64,
+    /// How messages call the input.
+    pub name: PathBuf,
+    pub reading: Reading,
+    pub cuts: Cutting,
+    pub parts: Option<PartGrid>,
+    /// What is done to the pictures before they are scaled, and whether it changes their sides.
+    pub chain: VideoChain,
+    pub turned: bool,
+    /// Whether segments say when their pictures came in.
+    pub dated: bool,
     /// Duration of one picture in ticks.
     pub nominal: i64,
     /// Pictures per second when all display times lie on that grid.
@@ -172,32 +350,25 @@ pub struct Prepared {
     /// The first picture as decoded, which says how to treat all.
     pub first: Frame,
     pub copy: Option<copy::Source>,
-    pub audio: Option<usize>,
+    /// The tracks of sound, in the plan's order.
+    pub sound: Vec<Sounding>,
+    pub texts: Option<Texts>,
     pub warnings: Vec<String>,
 }
 
 /// Reads the whole file once and decides.
 pub fn prepare(input: &Path, options: &Options, cancel: &AtomicBool) -> Result<Prepared> {
-    if !(1.0..=30.0).contains(&options.segment_s) {
-        return Err(Error::SegmentDuration {
-            seconds: options.segment_s,
-        });
+    let wanted = wanted(options)?;
+    if let Some(seconds) = options.part_s {
+        return Err(Error::PartDuration { seconds });
     }
-    let wanted = (options.segment_s * TICKS as f64) as i64;
     let mut warnings = Vec::new();
     let (video, first) = first_picture(input, options, cancel)?;
     let nominal = nominal_duration(&video);
     let origin = first.pts().unwrap_or(0);
     let (width, height) = display_size(&video, &first);
-    let macroblocks = u64::from(width.div_ceil(16)) * u64::from(height.div_ceil(16));
-    if macroblocks > MAX_MACROBLOCKS || width.max(height) > 16384 {
-        return Err(Error::TooLarge {
-            file: input.to_path_buf(),
-            width,
-            height,
-        });
-    }
-    let mut rungs = rungs::choose(width, height);
+    refuse_too_large(input, width, height)?;
+    let mut rungs = rungs::choose(width, height, options)?;
     let scan = scan(input, options, cancel, &video, origin, nominal)?;
     if scan.jumps > 0 {
         warnings.push(format!(
@@ -205,7 +376,8 @@ pub fn prepare(input: &Path, options: &Options, cancel: &AtomicBool) -> Result<P
             scan.jumps
         ));
     }
-    let copy = scan.candidate.filter(|_| scan.jumps == 0);
+    let h264 = rungs[0].codec == Codec::H264;
+    let copy = scan.candidate.filter(|_| scan.jumps == 0 && h264);
     let copy = copy.and_then(|copy| copy.decide(&rungs[0], &scan.shown, scan.end, wanted));
     let cuts = match &copy {
         Some(source) => source.cuts.clone(),
@@ -214,34 +386,221 @@ pub fn prepare(input: &Path, options: &Options, cancel: &AtomicBool) -> Result<P
     if let Some(source) = &copy {
         source.describe(&mut rungs[0]);
     }
-    let audio = audio::find(input, options, &mut warnings)?;
+    let opened = Input::open(input, &options.open)?;
+    let (sounds, audio): (Vec<usize>, Vec<Label>) =
+        audio::find(&opened, input, options, &mut warnings)?
+            .into_iter()
+            .unzip();
+    let mut texts = subtitles::find(&opened);
+    if scan.jumps > 0 && !texts.is_empty() {
+        // Their packets are too far apart to tell a jump from a pause.
+        warnings.push("subtitles were left out: the clock jumps".to_string());
+        texts.clear();
+    }
+    let (streams, subtitles): (Vec<usize>, Vec<Label>) = texts.into_iter().unzip();
+    let chain = VideoChain::for_stream(&video);
     let constant_rate = video
         .frame_rate()
         .filter(|rate| on_grid(&scan.shown, *rate));
     let highest = highest_rate(&scan.shown, scan.end);
     let plan = Plan {
         container: options.container,
-        duration_s: seconds(scan.end),
-        segments: u32::try_from(cuts.starts.len()).unwrap_or(u32::MAX),
+        duration_s: Some(seconds(scan.end)),
+        segments: u32::try_from(cuts.starts.len()).ok(),
+        part_s: None,
+        window_s: options.live_window,
         target_duration: cuts.target_duration(),
         frame_rate: constant_rate.map_or(highest, Rational::to_f64),
-        audio: audio.is_some(),
+        audio,
+        subtitles,
+        tile: tile(options, &rungs),
+        range: match (chain.colour, video.hdr()) {
+            (ColourTreatment::HdrKept, Some(Hdr::Hlg)) => VideoRange::Hlg,
+            (ColourTreatment::HdrKept, Some(_)) => VideoRange::Pq,
+            _ => VideoRange::Sdr,
+        },
         rungs,
+        decisions: Vec::new(),
     };
-    let input = input.to_path_buf();
+    let path = input.to_path_buf();
+    let base = video.time_base;
+    let sound = sounds.into_iter().map(|stream| Sounding::File {
+        path: path.clone(),
+        stream,
+        origin,
+        base,
+        ends: false,
+    });
+    let sound = sound.collect();
+    let texts = (!streams.is_empty()).then(|| Texts {
+        path: path.clone(),
+        streams,
+        origin,
+        base,
+    });
     Ok(Prepared {
         plan,
-        input,
-        cuts,
-        video,
-        origin,
+        name: path.clone(),
+        cuts: Cutting::Planned(cuts),
+        parts: None,
+        chain,
+        turned: video.orientation.swaps_sides(),
+        dated: false,
+        reading: Reading::File {
+            path,
+            video: Box::new(video),
+            origin,
+        },
         nominal,
         constant_rate,
         first,
         copy,
-        audio,
+        sound,
+        texts,
         warnings,
     })
+}
+
+/// Waits for the first picture and decides by it.
+pub fn prepare_stream(
+    incoming: Option<Incoming>,
+    options: &Options,
+    cancel: &AtomicBool,
+) -> Result<Prepared> {
+    let wanted = wanted(options)?;
+    let Some(incoming) = incoming else {
+        return Err(Error::Cancelled);
+    };
+    let Incoming {
+        name,
+        mut feed,
+        rate,
+        constant,
+        aspect,
+        chain,
+        turned,
+        audio,
+        live_sound,
+        live,
+    } = incoming;
+    let first = match feed.next(cancel)? {
+        Fed::Picture(frame, _) => frame,
+        Fed::Stopped => return Err(Error::Cancelled),
+        Fed::Gap | Fed::Notice(_) => {
+            let reason = "lost before its first picture".to_string();
+            return Err(Error::Pictures { name, reason });
+        }
+        Fed::End => {
+            let reason = "not one whole picture".to_string();
+            return Err(Error::Pictures { name, reason });
+        }
+    };
+    let name = PathBuf::from(name);
+    let (mut width, mut height) = square(first.width(), first.height(), aspect);
+    if turned {
+        std::mem::swap(&mut width, &mut height);
+    }
+    refuse_too_large(&name, width, height)?;
+    let mut warnings = Vec::new();
+    let (sound, audio): (Vec<Sounding>, Vec<Label>) = match (audio, live_sound) {
+        (Some(path), _) => audio::beside(&path, options, &mut warnings)?,
+        (None, Some(queue)) => vec![(Sounding::Live(queue), Label::default())],
+        (None, None) => Vec::new(),
+    }
+    .into_iter()
+    .unzip();
+    let rungs = rungs::choose(width, height, options)?;
+    let nominal = to_ticks(1, rate.inverse()).max(1);
+    let constant_rate = Some(rate).filter(|rate| constant && rate.to_f64() <= HIGHEST_GRID_RATE);
+    let parts = options.part_s.map(|part_s| {
+        let wanted_s = seconds(wanted);
+        let sane = (0.2..=wanted_s / 2.0).contains(&part_s);
+        let longest = (part_s * TICKS as f64).round() as i64;
+        let whole = match constant_rate {
+            // So many whole pictures.
+            Some(_) => (longest / nominal).max(1) * nominal,
+            None => longest,
+        };
+        let even = constant_rate.is_some();
+        sane.then_some(PartGrid {
+            longest: whole,
+            even,
+        })
+        .ok_or(Error::PartDuration { seconds: part_s })
+    });
+    let parts = parts.transpose()?;
+    let live = live || options.part_s.is_some() || options.live_window.is_some();
+    let (grid, target_duration) = Grid::new(wanted, nominal, !live);
+    let plan = Plan {
+        container: options.container,
+        duration_s: None,
+        segments: None,
+        part_s: parts.map(|parts| {
+            // A part of sound on its own ends with one of its frames.
+            let muxed = options.container == Container::Ts && audio.len() == 1;
+            let alone = !audio.is_empty() && !muxed;
+            let sound = if alone { audio::LONGEST_FRAME } else { 0 };
+            seconds(parts.longest + sound)
+        }),
+        window_s: options.live_window,
+        target_duration,
+        frame_rate: rate.to_f64(),
+        audio,
+        subtitles: Vec::new(),
+        tile: tile(options, &rungs),
+        range: VideoRange::Sdr,
+        rungs,
+        decisions: Vec::new(),
+    };
+    Ok(Prepared {
+        plan,
+        name,
+        reading: Reading::Feed(feed),
+        cuts: Cutting::Grid(grid),
+        parts,
+        chain: chain.unwrap_or(VideoChain {
+            description: "null".to_string(),
+            colour: ColourTreatment::Unchanged,
+            deinterlaces: false,
+        }),
+        turned,
+        dated: live,
+        nominal,
+        constant_rate,
+        first,
+        copy: None,
+        sound,
+        texts: None,
+        warnings,
+    })
+}
+
+/// The wanted duration of a segment.
+fn wanted(options: &Options) -> Result<i64> {
+    if !(1.0..=30.0).contains(&options.segment_s) {
+        return Err(Error::SegmentDuration {
+            seconds: options.segment_s,
+        });
+    }
+    Ok((options.segment_s * TICKS as f64) as i64)
+}
+
+/// The size of thumbnails, where they are wanted.
+fn tile(options: &Options, rungs: &[Rung]) -> Option<(u32, u32)> {
+    let first = rungs.first().filter(|_| options.thumbnails)?;
+    Some(thumbnails::tile_size(first.width, first.height))
+}
+
+fn refuse_too_large(name: &Path, width: u32, height: u32) -> Result<()> {
+    let macroblocks = u64::from(width.div_ceil(16)) * u64::from(height.div_ceil(16));
+    if macroblocks > MAX_MACROBLOCKS || width.max(height) > 16384 {
+        return Err(Error::TooLarge {
+            file: name.to_path_buf(),
+            width,
+            height,
+        });
+    }
+    Ok(())
 }
 
 /// Size as displayed by what the first picture really is, which a container may state wrongly.
@@ -373,7 +732,9 @@ fn on_grid(shown: &[i64], rate: Rational) -> bool {
     let place = |pts: i64| pts as f64 * rate.to_f64() / TICKS as f64;
     let near = |pts: i64| (place(pts) - place(pts).round()).abs() <= 0.25;
     let apart = |pair: &[i64]| place(pair[1]).round() > place(pair[0]).round();
-    rate.to_f64() <= 240.0 && shown.iter().all(|&pts| near(pts)) && shown.windows(2).all(apart)
+    rate.to_f64() <= HIGHEST_GRID_RATE
+        && shown.iter().all(|&pts| near(pts))
+        && shown.windows(2).all(apart)
 }
 
 /// Pictures per second while there are any: from the usual distance, or on average when that is

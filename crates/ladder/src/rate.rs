@@ -11,12 +11,30 @@
 /// How many segments of a rung may be on their way at once.
 pub const LAG: usize = 3;
 
-/// Steps of CRF that halve the size. x264 is at about 6 for high rates and less for low ones.
-const HALVING: f64 = 5.0;
-/// Above the best, a viewer sees nothing more; below the worst, the ceiling decides anyway.
-const CRF: std::ops::RangeInclusive<f64> = 14.0..=38.0;
+/// An encoder's scale of constant quality, on which less is better.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scale {
+    /// Steps that halve the size. x264 is at about 6 for high rates and less for low ones.
+    pub halving: f64,
+    /// Above the best, a viewer sees nothing more.
+    pub best: f64,
+    /// Below the worst, the ceiling decides anyway.
+    pub worst: f64,
+    /// Finer differences cannot be seen or said, and coarser ones hide how libm rounds.
+    pub step: f64,
+}
+
 /// Seconds within which a difference from the average weighs less than the wish to be steady.
 const PATIENCE_S: f64 = 32.0;
+
+impl Scale {
+    /// A quality that many of x264's steps worse.
+    pub fn steps(self, from: f64, steps: f64) -> f64 {
+        let x264 = 5.0;
+        let by = (steps * self.halving / x264 / self.step).round() * self.step;
+        (from + by).clamp(self.best, self.worst)
+    }
+}
 
 /// What the segments of one rung cost, and what the next may.
 #[derive(Debug)]
@@ -25,6 +43,7 @@ pub struct Rate {
     aim: f64,
     /// CRF as long as nothing is known.
     first: f64,
+    scale: Scale,
     /// Bits and seconds of each segment, once known.
     costs: Vec<Option<(f64, f64)>>,
     /// What is known of the segments from the first on without a gap.
@@ -44,10 +63,11 @@ struct Known {
 
 impl Rate {
     /// A rung whose segment files shall have `aim` bits per second on average.
-    pub fn new(aim: f64, first: f64) -> Rate {
+    pub fn new(aim: f64, first: f64, scale: Scale) -> Rate {
         Rate {
             aim,
             first,
+            scale,
             costs: Vec::new(),
             known: Known::default(),
             crf: Vec::new(),
@@ -73,7 +93,7 @@ impl Rate {
                 self.known.segments += 1;
                 self.known.bits += bits;
                 self.known.seconds += seconds;
-                self.known.at_zero += bits * (self.crf[at] / HALVING).exp2();
+                self.known.at_zero += bits * (self.crf[at] / self.scale.halving).exp2();
             }
             self.crf.push(self.next());
         }
@@ -93,9 +113,15 @@ impl Rate {
         }
         let repaid = (bits - due) * seconds / (seconds + PATIENCE_S);
         let wanted = (due - repaid).clamp(due / 2.0, due * 1.5);
-        let crf = HALVING * (at_zero / wanted).log2();
-        // Tenths: finer differences cannot be seen, and coarser ones hide how libm rounds.
-        (crf.clamp(*CRF.start(), *CRF.end()) * 10.0).round() / 10.0
+        let Scale {
+            halving,
+            best,
+            worst,
+            step,
+        } = self.scale;
+        let crf = halving * (at_zero / wanted).log2();
+        let steps = (1.0 / step).round();
+        (crf.clamp(best, worst) * steps).round() / steps
     }
 }
 
@@ -103,14 +129,21 @@ impl Rate {
 mod tests {
     use super::*;
 
+    const X264: Scale = Scale {
+        halving: 5.0,
+        best: 14.0,
+        worst: 38.0,
+        step: 0.1,
+    };
+
     /// Runs segments of 4 s whose size at CRF 23 is given, by the model that the rate assumes.
     fn simulate(sizes: &[u64], aim: f64) -> (Vec<f64>, f64) {
-        let mut rate = Rate::new(aim, 21.0);
+        let mut rate = Rate::new(aim, 21.0, X264);
         let mut crf = Vec::new();
         let mut bits = 0.0;
         for (segment, size) in sizes.iter().enumerate() {
             let chosen = rate.crf(segment).expect("everything before is settled");
-            let bytes = *size as f64 * ((23.0 - chosen) / HALVING).exp2();
+            let bytes = *size as f64 * ((23.0 - chosen) / X264.halving).exp2();
             rate.settle(segment, bytes as u64, 4.0);
             bits += bytes * 8.0;
             crf.push(chosen);
@@ -147,14 +180,17 @@ mod tests {
     fn quality_stays_within_its_bounds() {
         for size in [0, 1, 1_000, u64::MAX / 1024] {
             let (crf, _) = simulate(&[size; 20], 1_000_000.0);
-            assert!(crf.iter().all(|crf| CRF.contains(crf)), "{size}: {crf:?}");
+            assert!(
+                crf.iter().all(|crf| (X264.best..=X264.worst).contains(crf)),
+                "{size}: {crf:?}"
+            );
         }
     }
 
     #[test]
     fn only_sizes_count_not_when_they_become_known() {
-        let mut early = Rate::new(1e6, 21.0);
-        let mut late = Rate::new(1e6, 21.0);
+        let mut early = Rate::new(1e6, 21.0, X264);
+        let mut late = Rate::new(1e6, 21.0, X264);
         for segment in 0..20 {
             early.settle(segment, 400_000 + 10_000 * segment as u64, 4.0);
         }

@@ -4,7 +4,11 @@
 //! without parameter sets and delimiters; those are kept once per segment and put where the
 //! container wants them. Times are 90 kHz ticks from the start of the stream.
 
-use crate::h264::{self, ParameterSets, Sps};
+use std::ops::Range;
+
+use crate::av1;
+use crate::h264::{self, ParameterSets};
+use crate::headers::{Codec, Headers, Role};
 
 /// Ticks per second of every time in this crate that is not said to be in seconds.
 pub const TICKS: i64 = 90_000;
@@ -22,20 +26,18 @@ pub const AAC_FRAME: i64 = 1024;
 pub struct Picture {
     /// When it is shown.
     pub pts: i64,
-    /// Whether decoding can start here.
+    /// Whether decoding can start here: an IDR, or AV1's key frame.
     pub idr: bool,
-    /// NAL units, each after its length in four bytes.
-    pub nals: Vec<u8>,
+    /// NAL units, each after its length in four bytes; for AV1 its OBUs.
+    pub data: Vec<u8>,
 }
 
 /// The pictures of one segment of one rung, in decode order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pictures {
-    /// The sequence parameter set of all of them.
-    pub sps: Vec<u8>,
-    /// Their picture parameter sets.
-    pub pps: Vec<Vec<u8>>,
-    /// In decode order; the first is an IDR.
+    /// The parameter sets of all of them.
+    pub headers: Headers,
+    /// In decode order; decoding can start at the first.
     pub pictures: Vec<Picture>,
     /// Display times of the pictures before this segment, latest last, at least as many as pictures
     /// are held back for reordering or else all there are.
@@ -47,11 +49,6 @@ pub struct Pictures {
 }
 
 impl Pictures {
-    /// Codec string of the rung.
-    pub fn codec(&self) -> Option<String> {
-        Sps::parse(&self.sps).map(|sps| sps.codec_string())
-    }
-
     /// Display times in rising order.
     pub fn shown(&self) -> Vec<i64> {
         let mut times: Vec<i64> = self.pictures.iter().map(|picture| picture.pts).collect();
@@ -83,62 +80,116 @@ impl Pictures {
 /// Turns packets into pictures, keeping the parameter sets apart.
 #[derive(Debug)]
 pub struct Collector {
-    sets: ParameterSets,
+    headers: Headers,
+    /// Bytes of the length before each NAL unit; `None` for start codes.
+    length_size: Option<usize>,
     pictures: Vec<Picture>,
 }
 
 impl Collector {
-    /// Starts a segment of a stream that begins with these parameter sets; with none when they come
-    /// in the packets.
-    pub fn new(sets: Option<&ParameterSets>) -> Collector {
-        let none = ParameterSets {
-            length_size: None,
-            sps: Vec::new(),
-            pps: Vec::new(),
-        };
+    /// Starts a segment whose packets bring their parameter sets.
+    pub fn new(codec: Codec) -> Collector {
         Collector {
-            sets: sets.cloned().unwrap_or(none),
+            headers: Headers::new(codec),
+            length_size: None,
+            pictures: Vec::new(),
+        }
+    }
+
+    /// Starts a segment of an H.264 stream that begins with these parameter sets.
+    pub fn copying(sets: &ParameterSets) -> Collector {
+        let mut headers = Headers::new(Codec::H264);
+        for set in sets.sps.iter().chain(&sets.pps) {
+            headers.add(set);
+        }
+        Collector {
+            headers,
+            length_size: sets.length_size,
             pictures: Vec::new(),
         }
     }
 
     /// Takes the next packet in decode order. The reason when it is not what a segment can hold.
     pub fn push(&mut self, packet: &[u8], pts: i64) -> Result<(), &'static str> {
-        let nals = self.sets.split(packet).ok_or("a damaged packet")?;
+        let damaged = "a damaged packet";
+        let codec = self.headers.codec;
         let mut picture = Picture {
             pts,
             idr: false,
-            nals: Vec::with_capacity(packet.len() + 16),
+            data: Vec::with_capacity(packet.len() + 16),
         };
-        let mut new_sets = self.sets.clone();
-        let changed = new_sets.collect(&nals);
-        for nal in nals {
-            match h264::kind(nal) {
-                h264::SPS | h264::PPS | h264::AUD | 10 | 11 | 12 => continue,
-                h264::IDR => picture.idr = true,
-                _ => {}
+        let mut new = false;
+        if codec == Codec::Av1 {
+            let units = av1::units(packet).ok_or(damaged)?;
+            picture.idr = av1::is_key(&units);
+            for unit in units {
+                let role = codec.role(unit.whole);
+                new |= role == Role::Header && self.headers.add(unit.whole);
+                if role != Role::Nothing {
+                    picture.data.extend(unit.whole);
+                }
             }
-            let length = u32::try_from(nal.len()).map_err(|_| "a NAL unit over 4 GiB")?;
-            picture.nals.extend(length.to_be_bytes());
-            picture.nals.extend(nal);
+        } else {
+            let nals = match self.length_size {
+                None => h264::annex_b(packet),
+                Some(size) => h264::length_prefixed(packet, size).ok_or(damaged)?,
+            };
+            for nal in nals {
+                match codec.role(nal) {
+                    Role::Header => {
+                        new |= self.headers.add(nal);
+                        continue;
+                    }
+                    Role::Nothing => continue,
+                    Role::Key => picture.idr = true,
+                    Role::Picture => {}
+                }
+                let length = u32::try_from(nal.len()).map_err(|_| "a NAL unit over 4 GiB")?;
+                picture.data.extend(length.to_be_bytes());
+                picture.data.extend(nal);
+            }
         }
         if self.pictures.is_empty() && !picture.idr {
             return Err("a first picture that is not an IDR");
         }
-        if changed && !self.pictures.is_empty() {
+        if new && !self.pictures.is_empty() {
             return Err("parameter sets that change in the middle of a segment");
         }
-        if picture.nals.is_empty() {
+        if picture.data.is_empty() {
             return Err("a packet without a picture");
         }
-        self.sets = new_sets;
         self.pictures.push(picture);
         Ok(())
     }
 
+    /// How many pictures there are.
+    pub fn count(&self) -> usize {
+        self.pictures.len()
+    }
+
+    /// How many of them, from the first on, are shown before this time.
+    pub fn before(&self, time: i64) -> usize {
+        let shown = |picture: &Picture| picture.pts < time;
+        self.pictures
+            .iter()
+            .take_while(|picture| shown(picture))
+            .count()
+    }
+
+    /// Some of the pictures, which end at `end` and are shown as they are decoded.
+    pub fn part(&self, range: Range<usize>, end: i64) -> Pictures {
+        Pictures {
+            headers: self.headers.clone(),
+            pictures: self.pictures.get(range).unwrap_or_default().to_vec(),
+            before: Vec::new(),
+            reorder: 0,
+            end,
+        }
+    }
+
     /// Ends the segment.
     pub fn finish(
-        mut self,
+        self,
         before: Vec<i64>,
         reorder: usize,
         end: i64,
@@ -146,13 +197,11 @@ impl Collector {
         if self.pictures.is_empty() {
             return Err("no picture");
         }
-        if self.sets.sps.len() != 1 || self.sets.pps.is_empty() {
+        if self.headers.sequence().is_none() {
             return Err("not exactly one sequence parameter set");
         }
-        let sps = self.sets.sps.remove(0);
         Ok(Pictures {
-            sps,
-            pps: self.sets.pps,
+            headers: self.headers,
             pictures: self.pictures,
             before,
             reorder,
@@ -205,11 +254,10 @@ mod tests {
         let picture = |&pts| Picture {
             pts,
             idr: false,
-            nals: Vec::new(),
+            data: Vec::new(),
         };
         let pictures = Pictures {
-            sps: Vec::new(),
-            pps: Vec::new(),
+            headers: Headers::new(Codec::H264),
             pictures: shown_in_decode_order.iter().map(picture).collect(),
             before: before.to_vec(),
             reorder,

@@ -4,23 +4,29 @@
 //! One source feeds all rungs, so the file is decoded once. It keeps the promise of the plan
 //! whatever the decoder does: every planned segment gets a picture at its very start. Where damage
 //! or a pause leaves none, the picture before is shown again.
+//!
+//! Pictures that come once have no plan: a segment is closed by the first picture after it. Where
+//! the end of the stream would leave a runt it is joined to the segment before, so at a boundary as
+//! many pictures wait as a runt may have.
 
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use media::{
     ColourTreatment, Decoder, Frame, Geometry, Graph, Input, Packet, PixelFormat, Scaler,
     VideoChain, VideoSource,
 };
 
-use crate::audio::Track;
+use crate::beside::{Beside, Closed};
 use crate::copy;
-use crate::plan::{Cuts, Prepared};
-use crate::sample::{Collector, Pictures, Sound};
+use crate::feed::{Fed, Feed, counted};
+use crate::plan::{Cuts, Cutting, Grid, PartGrid, Prepared, Reading};
+use crate::sample::{Collector, Pictures, seconds};
 use crate::timeline::{FrameClock, LEAST_DISTANCE, TICK, Timeline, to_ticks};
-use crate::unit::Span;
+use crate::unit::{Closing, Finished, FinishedPart, Span};
 use crate::{Error, Options, Result};
 
 /// Pictures that one step gives at most, about as many as a unit takes at a time.
@@ -29,33 +35,48 @@ const BATCH: usize = 4;
 /// Display times kept for the next segment's decode times; more than any reordering.
 const REMEMBERED: usize = 16;
 
+/// Bytes of pictures that may wait for the decision about a boundary.
+const FORESIGHT: usize = 128 << 20;
+
 /// What the source gives, in order.
 pub enum Event {
     /// A segment begins.
     Open(Arc<Span>),
     /// The next picture of the open segment.
     Picture(Frame, i64),
-    /// The segment has all its pictures; here is its sound.
-    Close(Arc<Span>, Option<Arc<Sound>>),
+    /// The pictures of the open segment since the last part make a part; here is what goes beside them.
+    Part(Closing, Vec<FinishedPart>),
+    /// The segment has all its pictures; here is what goes beside them.
+    Close(Arc<Span>, Closing, Vec<(Finished, Option<FinishedPart>)>),
+    /// Something that the owner of a live source wants to know.
+    Notice(String),
     /// The source's own pictures of the segment that was just closed.
-    Copied(Arc<Span>, Pictures, Option<Arc<Sound>>),
+    Copied(Arc<Span>, Pictures, Closing),
 }
 
-/// The file being read.
+/// What is being read.
 pub struct Source {
-    input: Input,
-    /// None when nothing but copying is to be done.
-    decoder: Option<Decoder>,
-    timeline: Timeline,
-    clock: FrameClock,
+    reader: Reader,
     normaliser: Normaliser,
+    /// Where segments start; of pictures that come once, those up to the open one.
     cuts: Cuts,
+    /// For pictures that come once, with where the next segment starts at the earliest.
+    grid: Option<(Grid, i64)>,
+    parts: Option<PartGrid>,
+    /// Where the open part begins, and its pictures.
+    part: (i64, u32),
     nominal: i64,
-    copy: Option<Copying>,
-    track: Option<Track>,
-    /// Normalised pictures with their times, before they are put into segments.
-    waiting: VecDeque<(Frame, i64)>,
+    beside: Beside,
+    /// Normalised pictures, before they are put into segments.
+    waiting: VecDeque<Waiting>,
     open: Option<Arc<Span>>,
+    /// When the last picture that was put into a segment came in.
+    entered: Option<f64>,
+    /// Where segments say when they came in: a moment of the stream, and when it was.
+    date: Option<(i64, f64)>,
+    dated: bool,
+    /// Something is missing before the next picture that is read.
+    gap: bool,
     last: Option<Frame>,
     recent: VecDeque<i64>,
     drained: bool,
@@ -63,6 +84,36 @@ pub struct Source {
     pub ended: bool,
     oddities: Oddities,
     name: std::path::PathBuf,
+}
+
+/// Where pictures come from.
+enum Reader {
+    File(Box<FileReader>),
+    Feed {
+        feed: Box<dyn Feed>,
+        /// The first picture, taken out when the run was prepared.
+        first: Option<Frame>,
+    },
+}
+
+/// A file's packets and the decoder.
+struct FileReader {
+    input: Input,
+    /// None when nothing but copying is to be done.
+    decoder: Option<Decoder>,
+    timeline: Timeline,
+    clock: FrameClock,
+    copy: Option<Copying>,
+}
+
+/// A picture that is not in a segment yet.
+struct Waiting {
+    frame: Frame,
+    pts: i64,
+    /// When it came in, in seconds since 1970.
+    entered: f64,
+    /// Whether something is missing before it.
+    gap: bool,
 }
 
 /// What went wrong and was survived.
@@ -75,45 +126,83 @@ struct Oddities {
 }
 
 impl Source {
-    /// Opens the file again, to make what was planned. `decode` is false when copying is all.
+    /// Opens what was prepared, to make what was planned. `decode` is false when copying is all.
     pub fn open(
-        prepared: &Prepared,
+        prepared: Prepared,
         options: &Options,
         decode: bool,
         threads: u32,
     ) -> Result<Source> {
-        let mut input = Input::open(&prepared.input, &options.open)?;
-        let video = &prepared.video;
-        input.select(&[video.index]);
-        let base = video.time_base;
-        let track = prepared
-            .audio
-            .map(|index| Track::open(&prepared.input, options, index, prepared.origin, base));
-        let copy = prepared.copy.as_ref();
-        let timeline = Timeline::new(input.container(), base, prepared.nominal);
-        Ok(Source {
-            input,
-            decoder: if decode {
-                Some(Decoder::open(video, threads)?)
-            } else {
-                None
+        let normaliser = Normaliser::new(&prepared);
+        let Prepared {
+            name,
+            reading,
+            cuts,
+            parts,
+            nominal,
+            dated,
+            first,
+            copy,
+            plan,
+            sound,
+            texts,
+            ..
+        } = prepared;
+        let beside = Beside::open(&plan, &sound, texts.as_ref(), decode, options)?;
+        // Sound alone needs no packets of the video stream.
+        let drained = !decode && copy.is_none();
+        let reader = match reading {
+            Reading::Feed(feed) => Reader::Feed {
+                feed,
+                first: Some(first),
             },
-            timeline,
-            clock: FrameClock::new(base, prepared.origin, prepared.nominal),
-            normaliser: Normaliser::new(prepared),
-            cuts: prepared.cuts.clone(),
-            nominal: prepared.nominal,
-            copy: copy.map(|source| Copying::new(source.clone(), prepared)),
-            track: track.transpose()?,
+            Reading::File {
+                path,
+                video,
+                origin,
+            } => {
+                let mut input = Input::open(&path, &options.open)?;
+                input.select(&[video.index]);
+                let decoder = decode.then(|| Decoder::open(&video, threads));
+                let base = video.time_base;
+                let timeline = Timeline::new(input.container(), base, nominal);
+                Reader::File(Box::new(FileReader {
+                    input,
+                    decoder: decoder.transpose()?,
+                    timeline,
+                    clock: FrameClock::new(base, origin, nominal),
+                    copy: copy.map(|source| Copying::new(source, origin)),
+                }))
+            }
+        };
+        let (cuts, grid) = match cuts {
+            Cutting::Planned(cuts) => (cuts, None),
+            Cutting::Grid(grid) => {
+                let (starts, end) = (vec![0], i64::MAX);
+                (Cuts { starts, end }, Some((grid, grid.wanted)))
+            }
+        };
+        Ok(Source {
+            reader,
+            normaliser,
+            cuts,
+            grid,
+            parts,
+            part: (0, 0),
+            nominal,
+            beside,
             waiting: VecDeque::new(),
             open: None,
+            entered: None,
+            date: None,
+            dated,
+            gap: false,
             last: None,
             recent: VecDeque::new(),
-            // Sound alone needs no packets of the video stream.
-            drained: !decode && prepared.copy.is_none(),
+            drained,
             ended: false,
             oddities: Oddities::default(),
-            name: prepared.input.clone(),
+            name,
         })
     }
 
@@ -121,16 +210,25 @@ impl Source {
     /// or the run is being stopped.
     pub fn step(&mut self, stop: &AtomicBool) -> Result<Vec<Event>> {
         let mut events = Vec::new();
+        // What comes once may come slowly: nothing waits for the next picture to come.
+        let batch = match self.reader {
+            Reader::File(_) => BATCH,
+            Reader::Feed { .. } => 1,
+        };
         let enough = |events: &[Event]| {
-            events.len() >= BATCH || events.iter().any(|event| matches!(event, Event::Close(..)))
+            events.len() >= batch || events.iter().any(|event| matches!(event, Event::Close(..)))
         };
         while !self.ended && !enough(&events) && !stop.load(Ordering::Relaxed) {
-            if let Some((frame, pts)) = self.waiting.pop_front() {
-                self.place(frame, pts, &mut events)?;
-            } else if !self.drained {
-                self.read(&mut events)?;
-            } else {
+            if !self.undecided() {
+                if let Some(picture) = self.waiting.pop_front() {
+                    self.place(picture, &mut events)?;
+                    continue;
+                }
+            }
+            if self.drained {
                 self.finish(&mut events)?;
+            } else {
+                self.read(stop, &mut events)?;
             }
         }
         Ok(events)
@@ -138,178 +236,302 @@ impl Source {
 
     /// What was odd, in words.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
-        let mut say = |count: u32, text: &str| {
-            if count > 0 {
-                warnings.push(format!("{count} {text}"));
-            }
+        let repaired = match &self.reader {
+            Reader::File(file) => file.clock.repaired,
+            Reader::Feed { .. } => 0,
         };
-        say(
-            self.oddities.damaged_packets,
-            "damaged video packets were passed over",
-        );
-        say(
-            self.clock.repaired,
-            "pictures had no usable time and were put after the one before",
-        );
-        say(
-            self.oddities.repeated,
-            "pictures were shown again where none came",
-        );
-        say(
-            self.oddities.unfiltered,
-            "pictures could not be converted and were left out",
-        );
-        if let Some(track) = &self.track {
-            say(track.damaged, "damaged audio packets were passed over");
-            if track.other_clock {
-                warnings
-                    .push("the sound's clock does not match; it starts with the picture".into());
-            }
-        }
+        let mut warnings = counted(&[
+            (
+                self.oddities.damaged_packets,
+                "damaged video packets were passed over",
+            ),
+            (
+                repaired,
+                "pictures had no usable time and were put after the one before",
+            ),
+            (
+                self.oddities.repeated,
+                "pictures were shown again where none came",
+            ),
+            (
+                self.oddities.unfiltered,
+                "pictures could not be converted and were left out",
+            ),
+        ]);
+        warnings.extend(self.beside.warnings());
         if let Some(error) = &self.oddities.unreadable {
             warnings.push(format!("the file could not be read to its end: {error}"));
         }
         warnings.extend(self.normaliser.warning().map(str::to_string));
+        if let Reader::Feed { feed, .. } = &self.reader {
+            warnings.extend(feed.warnings());
+        }
         warnings
     }
 
-    /// One packet further.
-    fn read(&mut self, events: &mut Vec<Event>) -> Result<()> {
-        let mut packet = match self.input.read() {
-            Ok(packet) => packet,
-            Err(error) => {
-                self.oddities.unreadable = Some(error.to_string());
-                None
+    /// One packet or picture further.
+    fn read(&mut self, stop: &AtomicBool, events: &mut Vec<Event>) -> Result<()> {
+        let mut came = Vec::new();
+        let mut ended = false;
+        match &mut self.reader {
+            Reader::File(file) => {
+                let packet = file.packet(&mut self.oddities, &self.cuts, &self.name)?;
+                self.oddities.damaged_packets += file.decode(packet.as_ref(), &mut came)?;
+                ended = packet.is_none();
             }
-        };
-        if let Some(packet) = &mut packet {
-            self.timeline.place(packet);
+            Reader::Feed { feed, first } => {
+                let fed = match first.take() {
+                    Some(frame) => Fed::Picture(frame, 0),
+                    None => feed.next(stop)?,
+                };
+                match fed {
+                    Fed::Picture(frame, pts) => came.push((frame, pts)),
+                    Fed::Gap => self.gap = true,
+                    Fed::Notice(text) => events.push(Event::Notice(text)),
+                    Fed::End => ended = true,
+                    Fed::Stopped => {}
+                }
+            }
         }
-        if let Some(copying) = &mut self.copy {
-            copying.packet(packet.as_ref(), &self.cuts, &self.name)?;
+        let mut ready = VecDeque::new();
+        for (mut frame, pts) in came {
+            frame.set_pts(Some(pts));
+            frame.set_duration(self.nominal);
+            self.normaliser
+                .push(Some(frame), &mut ready, &mut self.oddities);
         }
-        match &mut self.decoder {
-            Some(_) => self.decode(packet.as_ref())?,
-            None => self.only_copy(packet.is_none(), events)?,
+        if ended {
+            self.normaliser.push(None, &mut ready, &mut self.oddities);
+            self.drained = true;
         }
-        self.drained |= packet.is_none();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let entered = now.map_or(0.0, |since| since.as_secs_f64());
+        for (frame, pts) in ready {
+            if self.beside.ends_before(pts)? {
+                self.drained = true;
+                break;
+            }
+            self.waiting.push_back(Waiting {
+                frame,
+                pts,
+                entered,
+                gap: std::mem::take(&mut self.gap),
+            });
+        }
+        if !self.decodes() {
+            self.only_copy(ended, events)?;
+        }
         Ok(())
     }
 
-    fn decode(&mut self, packet: Option<&Packet>) -> Result<()> {
-        let Some(decoder) = &mut self.decoder else {
-            return Ok(());
+    fn decodes(&self) -> bool {
+        match &self.reader {
+            Reader::File(file) => file.decoder.is_some(),
+            Reader::Feed { .. } => true,
+        }
+    }
+
+    fn copying(&mut self) -> Option<&mut Copying> {
+        match &mut self.reader {
+            Reader::File(file) => file.copy.as_mut(),
+            Reader::Feed { .. } => None,
+        }
+    }
+
+    /// The boundary that a picture of this time makes, and whether what follows it would be a runt
+    /// if the pictures that wait were the last.
+    fn boundary(&self, pts: i64) -> Option<(i64, bool)> {
+        let (grid, at) = self.grid.filter(|(_, at)| pts >= *at)?;
+        let open = self.open.as_ref()?;
+        let boundary = if pts - at <= grid.late { pts } else { at };
+        let last = self.waiting.back().map_or(pts, |last| last.pts.max(pts));
+        let runt = last + self.nominal - boundary < grid.least(boundary - open.start);
+        Some((boundary, runt))
+    }
+
+    /// Whether it must be seen first how much follows the boundary before the next picture.
+    fn undecided(&self) -> bool {
+        let next = self
+            .waiting
+            .front()
+            .and_then(|next| self.boundary(next.pts));
+        let held = || {
+            self.waiting
+                .iter()
+                .map(|held| held.frame.bytes())
+                .sum::<usize>()
         };
-        match decoder.send(packet) {
-            Ok(()) => {}
-            Err(error @ media::Error::TooLarge { .. }) => return Err(error.into()),
-            Err(_) => self.oddities.damaged_packets += 1,
-        }
-        loop {
-            match decoder.receive() {
-                Ok(Some(mut frame)) => {
-                    let Some(pts) = self.clock.next(frame.pts()) else {
-                        continue;
-                    };
-                    frame.set_pts(Some(pts));
-                    frame.set_duration(self.nominal);
-                    self.normaliser
-                        .push(Some(frame), &mut self.waiting, &mut self.oddities);
-                }
-                Ok(None) => break,
-                Err(error @ media::Error::TooLarge { .. }) => return Err(error.into()),
-                // The picture is lost; after the last packet so are those behind it.
-                Err(_) => {
-                    self.oddities.damaged_packets += 1;
-                    break;
-                }
-            }
-        }
-        if packet.is_none() {
-            self.normaliser
-                .push(None, &mut self.waiting, &mut self.oddities);
-        }
-        Ok(())
+        next.is_some_and(|(_, runt)| runt) && !self.drained && held() < FORESIGHT
     }
 
     /// Puts a picture into its segment, or, when a boundary comes first, deals with that and keeps
     /// the picture.
-    fn place(&mut self, frame: Frame, pts: i64, events: &mut Vec<Event>) -> Result<()> {
+    fn place(&mut self, picture: Waiting, events: &mut Vec<Event>) -> Result<()> {
+        let pts = picture.pts;
         let Some(open) = &self.open else {
-            self.begin(0, events);
-            return self.place(frame, 0, events);
+            self.date_from(0, &picture);
+            self.begin(0, false, events);
+            return self.place(Waiting { pts: 0, ..picture }, events);
         };
         let next = open.index + 1;
+        if let (true, Some((grid, _))) = (picture.gap, self.grid) {
+            self.cuts.starts.push(pts);
+            self.grid = Some((grid, pts + grid.wanted));
+            self.close(events)?;
+            self.date_from(pts, &picture);
+            self.begin(next, true, events);
+            return self.give(picture, pts, events);
+        }
+        if let (Some((boundary, runt)), Some((grid, at))) = (self.boundary(pts), self.grid) {
+            if runt && self.drained {
+                self.grid = None;
+            } else {
+                self.cuts.starts.push(boundary);
+                self.grid = Some((grid, at + grid.wanted));
+            }
+        }
         match self.cuts.starts.get(next).copied() {
             Some(boundary) if pts + 2 * LEAST_DISTANCE >= boundary => {
                 self.close(events)?;
-                self.begin(next, events);
+                self.begin(next, false, events);
                 if pts <= boundary + self.nominal / 2 {
-                    self.give(frame, boundary, events);
+                    self.give(picture, boundary, events)?;
                 } else {
-                    self.repeat(boundary, events);
-                    self.waiting.push_front((frame, pts));
+                    self.repeat(boundary, picture.entered, events)?;
+                    self.waiting.push_front(picture);
                 }
             }
             None if pts >= self.cuts.end => {}
-            _ => self.give(frame, pts, events),
+            _ => self.give(picture, pts, events)?,
         }
         Ok(())
     }
 
-    fn begin(&mut self, index: usize, events: &mut Vec<Event>) {
+    /// Counts dates from this picture on.
+    fn date_from(&mut self, pts: i64, picture: &Waiting) {
+        self.date = self.dated.then_some((pts, picture.entered));
+    }
+
+    fn begin(&mut self, index: usize, discontinuity: bool, events: &mut Vec<Event>) {
+        let start = self.cuts.starts[index];
+        self.part = (start, 0);
         let span = Arc::new(Span {
             index,
-            start: self.cuts.starts[index],
-            end: self.cuts.end_of(index),
+            start,
+            discontinuity,
+            date: self.date.map(|(from, date)| date + seconds(start - from)),
+            due: self.grid.map_or(self.cuts.end_of(index), |(_, at)| at),
             before: self.recent.iter().copied().collect(),
         });
         self.open = Some(Arc::clone(&span));
         events.push(Event::Open(span));
     }
 
-    fn give(&mut self, frame: Frame, pts: i64, events: &mut Vec<Event>) {
+    fn give(&mut self, picture: Waiting, pts: i64, events: &mut Vec<Event>) -> Result<()> {
         // Moving a picture to its boundary can bring it onto the one before.
         if self.recent.back().is_some_and(|&last| pts <= last) {
-            return;
+            return Ok(());
         }
+        if let Some(span) = &self.open {
+            self.beside.picture(&picture.frame, pts, span)?;
+        }
+        self.part_before(pts, events)?;
         self.recent.push_back(pts);
         if self.recent.len() > REMEMBERED {
             self.recent.pop_front();
         }
-        self.last = Some(frame.clone());
-        events.push(Event::Picture(frame, pts));
+        self.last = Some(picture.frame.clone());
+        self.entered = Some(picture.entered);
+        events.push(Event::Picture(picture.frame, pts));
+        self.part.1 += 1;
+        self.part_after(pts, events)
     }
 
-    fn repeat(&mut self, pts: i64, events: &mut Vec<Event>) {
-        if let Some(last) = self.last.clone() {
-            self.oddities.repeated += 1;
-            self.give(last, pts, events);
+    /// Ends the open part where this picture would make it too long.
+    fn part_before(&mut self, pts: i64, events: &mut Vec<Event>) -> Result<()> {
+        let Some(parts) = self.parts else {
+            return Ok(());
+        };
+        let (start, pictures) = self.part;
+        let too_long = pts + self.nominal - start > parts.longest + LEAST_DISTANCE;
+        if pictures > 0 && too_long {
+            self.end_part(pts.min(start + parts.longest), events)?;
+            self.part.0 = pts;
         }
+        Ok(())
+    }
+
+    /// Ends the open part with this picture, if it is known already that the next one will not be in
+    /// it. The last part of a segment ends with the segment.
+    fn part_after(&mut self, pts: i64, events: &mut Vec<Event>) -> Result<()> {
+        let Some(parts) = self.parts.filter(|parts| parts.even) else {
+            return Ok(());
+        };
+        let end = pts + self.nominal;
+        let full = end + self.nominal - self.part.0 > parts.longest + LEAST_DISTANCE;
+        let last = self.grid.is_some_and(|(_, at)| end + LEAST_DISTANCE >= at);
+        if full && !last {
+            self.end_part(end, events)?;
+        }
+        Ok(())
+    }
+
+    fn end_part(&mut self, end: i64, events: &mut Vec<Event>) -> Result<()> {
+        let Some(span) = self.open.clone() else {
+            return Ok(());
+        };
+        let (sound, segments) = self.beside.part(&span, end, self.entered)?;
+        let closing = Closing {
+            end,
+            sound,
+            entered: self.entered,
+        };
+        events.push(Event::Part(closing, segments));
+        self.part = (end, 0);
+        Ok(())
+    }
+
+    fn repeat(&mut self, pts: i64, entered: f64, events: &mut Vec<Event>) -> Result<()> {
+        if let Some(frame) = self.last.clone() {
+            self.oddities.repeated += 1;
+            let last = Waiting {
+                frame,
+                pts,
+                entered,
+                gap: false,
+            };
+            self.give(last, pts, events)?;
+        }
+        Ok(())
     }
 
     fn close(&mut self, events: &mut Vec<Event>) -> Result<()> {
         let Some(span) = self.open.take() else {
             return Ok(());
         };
-        let sound = match &mut self.track {
-            Some(track) => Some(Arc::new(track.until(span.end)?)),
-            None => None,
+        let end = self.cuts.end_of(span.index);
+        let Closed { sound, segments } = self.beside.close(&span, end, self.entered)?;
+        let closing = Closing {
+            end,
+            sound,
+            entered: self.entered,
         };
-        events.push(Event::Close(Arc::clone(&span), sound.clone()));
-        if let Some(copying) = &mut self.copy {
-            let pictures = copying.take(&span, &self.name)?;
-            events.push(Event::Copied(span, pictures, sound));
+        let close = Event::Close(Arc::clone(&span), closing.clone(), segments);
+        events.push(close);
+        let name = self.name.clone();
+        if let Some(copying) = self.copying() {
+            let pictures = copying.take(end, &name)?;
+            events.push(Event::Copied(span, pictures, closing));
         }
         Ok(())
     }
 
     /// After the last picture: the segments that are still promised.
     fn finish(&mut self, events: &mut Vec<Event>) -> Result<()> {
+        let (decodes, copies) = (self.decodes(), self.copying().is_some());
         let Some(open) = &self.open else {
-            if self.decoder.is_none() && self.copy.is_none() {
-                self.begin(0, events);
+            if !decodes && !copies {
+                self.begin(0, false, events);
                 return Ok(());
             }
             return Err(Error::NoPicture {
@@ -317,13 +539,16 @@ impl Source {
             });
         };
         let next = open.index + 1;
+        if matches!(self.reader, Reader::Feed { .. }) {
+            self.cuts.end = self.recent.back().map_or(0, |last| last + self.nominal);
+        }
         self.close(events)?;
         match self.cuts.starts.get(next).copied() {
-            Some(boundary) if self.decoder.is_some() => {
-                self.begin(next, events);
-                self.repeat(boundary, events);
+            Some(boundary) if decodes => {
+                self.begin(next, false, events);
+                self.repeat(boundary, self.entered.unwrap_or_default(), events)?;
             }
-            Some(_) => self.begin(next, events),
+            Some(_) => self.begin(next, false, events),
             None => self.ended = true,
         }
         Ok(())
@@ -331,9 +556,9 @@ impl Source {
 
     /// Without a decoder the packets alone open and close segments.
     fn only_copy(&mut self, ended: bool, events: &mut Vec<Event>) -> Result<()> {
-        let reached = self.copy.as_ref().map_or(0, |copying| copying.reached);
+        let reached = self.copying().map_or(0, |copying| copying.reached);
         if self.open.is_none() && reached > 0 && !ended {
-            self.begin(0, events);
+            self.begin(0, false, events);
         }
         while let Some(open) = &self.open {
             let next = open.index + 1;
@@ -341,10 +566,108 @@ impl Source {
                 break;
             }
             self.close(events)?;
-            self.begin(next, events);
+            self.begin(next, false, events);
         }
         Ok(())
     }
+}
+
+impl FileReader {
+    /// The next packet on the repaired clock, also taken for copying; `None` at the end.
+    fn packet(
+        &mut self,
+        oddities: &mut Oddities,
+        cuts: &Cuts,
+        name: &Path,
+    ) -> Result<Option<Packet>> {
+        let mut packet = match self.input.read() {
+            Ok(packet) => packet,
+            Err(error) => {
+                oddities.unreadable = Some(error.to_string());
+                None
+            }
+        };
+        if let Some(packet) = &mut packet {
+            self.timeline.place(packet);
+        }
+        if let Some(copying) = &mut self.copy {
+            copying.packet(packet.as_ref(), cuts, name)?;
+        }
+        Ok(packet)
+    }
+
+    /// Gives a packet, or the end, to the decoder, if there is one; adds what comes out and its times
+    /// to `ready`. The number of packets that were damaged.
+    fn decode(&mut self, packet: Option<&Packet>, ready: &mut Vec<(Frame, i64)>) -> Result<u32> {
+        let Some(decoder) = &mut self.decoder else {
+            return Ok(0);
+        };
+        let mut damaged = 0;
+        match decoder.send(packet) {
+            Ok(()) => {}
+            Err(error @ media::Error::TooLarge { .. }) => return Err(error.into()),
+            Err(_) => damaged += 1,
+        }
+        loop {
+            match decoder.receive() {
+                Ok(Some(frame)) => {
+                    if let Some(pts) = self.clock.next(frame.pts()) {
+                        ready.push((frame, pts));
+                    }
+                }
+                Ok(None) => return Ok(damaged),
+                Err(error @ media::Error::TooLarge { .. }) => return Err(error.into()),
+                // The picture is lost; after the last packet so are those behind it.
+                Err(_) => return Ok(damaged + 1),
+            }
+        }
+    }
+}
+
+/// Pictures from about this time of a file on, as the biggest rung shows them, for a trial. Where it
+/// cannot be gone to, and what cannot be decoded, the next there is.
+pub fn sample(
+    prepared: &Prepared,
+    options: &Options,
+    at_s: f64,
+    pictures: i64,
+    stop: &AtomicBool,
+    take: &mut dyn FnMut(&Frame) -> Result<()>,
+) -> Result<()> {
+    let Reading::File {
+        path,
+        video,
+        origin,
+    } = &prepared.reading
+    else {
+        return Ok(());
+    };
+    let mut input = Input::open(path, &options.open)?;
+    input.select(&[video.index]);
+    let start_s = *origin as f64 * video.time_base.to_f64();
+    let _ = input.seek(video.index, start_s + at_s);
+    let mut decoder = Decoder::open(video, 1)?;
+    let mut normaliser = Normaliser::new(prepared);
+    let (mut given, mut decoded, mut ended) = (0, 0, false);
+    let (mut ready, mut oddities) = (VecDeque::new(), Oddities::default());
+    while given < pictures && !ended && !stop.load(Ordering::Relaxed) {
+        let packet = input.read().unwrap_or(None);
+        ended = packet.is_none();
+        // What is damaged is passed over, here as later.
+        let _ = decoder.send(packet.as_ref());
+        while let Ok(Some(mut frame)) = decoder.receive() {
+            frame.set_pts(Some(decoded * prepared.nominal));
+            decoded += 1;
+            normaliser.push(Some(frame), &mut ready, &mut oddities);
+            while let Some((frame, _)) = ready.pop_front() {
+                if given < pictures {
+                    take(&frame)?;
+                    given += 1;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The source's own packets on their way into segments.
@@ -359,8 +682,7 @@ struct Copying {
 }
 
 impl Copying {
-    fn new(source: copy::Source, prepared: &Prepared) -> Copying {
-        let origin = prepared.origin;
+    fn new(source: copy::Source, origin: i64) -> Copying {
         Copying {
             source,
             origin,
@@ -380,7 +702,7 @@ impl Copying {
             .is_some_and(|&start| pts >= start)
         {
             self.collectors
-                .push_back(Collector::new(Some(&self.source.sets)));
+                .push_back(Collector::copying(&self.source.sets));
             self.reached += 1;
         }
         let Some(collector) = self.collectors.back_mut() else {
@@ -392,12 +714,12 @@ impl Copying {
     }
 
     /// The oldest segment's pictures.
-    fn take(&mut self, span: &Span, file: &Path) -> Result<Pictures> {
+    fn take(&mut self, end: i64, file: &Path) -> Result<Pictures> {
         let Some(collector) = self.collectors.pop_front() else {
             return Err(changed(file, "it is shorter"));
         };
         let before = std::mem::take(&mut self.before);
-        let pictures = collector.finish(before.clone(), self.source.reorder, span.end);
+        let pictures = collector.finish(before.clone(), self.source.reorder, end);
         let pictures = pictures.map_err(|problem| changed(file, problem))?;
         self.before = before;
         self.before.extend(pictures.shown());
@@ -429,13 +751,13 @@ struct Normaliser {
 
 impl Normaliser {
     fn new(prepared: &Prepared) -> Normaliser {
-        let chain = VideoChain::for_stream(&prepared.video);
+        let chain = prepared.chain.clone();
         let rung = &prepared.plan.rungs[0];
         let (width, height) = (rung.width, rung.height);
         let mut description = (!chain.is_identity()).then(|| chain.description.clone());
         let (mut stored_width, mut stored_height) =
             (prepared.first.width(), prepared.first.height());
-        if prepared.video.orientation.swaps_sides() {
+        if prepared.turned {
             std::mem::swap(&mut stored_width, &mut stored_height);
         }
         // An odd line or column is cut off; scaling by one pixel would soften the whole picture.

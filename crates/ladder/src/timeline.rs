@@ -103,19 +103,26 @@ impl Timeline {
             packet.set_timestamps(None, Some(made));
             return;
         };
-        if let (Some(latest), Some(follows)) = (self.latest, follows) {
+        self.moved(stamp);
+        let shifted = |time: Option<i64>| time.map(|time| time.saturating_add(self.shift));
+        packet.set_timestamps(shifted(pts), shifted(dts));
+    }
+
+    /// Where a time lies on the repaired clock.
+    pub fn moved(&mut self, stamp: i64) -> i64 {
+        if let Some(latest) = self.latest {
             let placed = stamp.saturating_add(self.shift);
             let back = placed < latest.saturating_sub(REORDERING_S * self.second);
             let ahead = placed > latest.saturating_add(self.pause);
             if back || ahead {
+                let follows = latest.saturating_add(self.nominal);
                 self.shift = follows.saturating_sub(stamp);
                 self.jumps += 1;
             }
         }
-        let shifted = |time: Option<i64>| time.map(|time| time.saturating_add(self.shift));
         let placed = stamp.saturating_add(self.shift);
-        packet.set_timestamps(shifted(pts), shifted(dts));
         self.latest = Some(self.latest.map_or(placed, |latest| latest.max(placed)));
+        placed
     }
 }
 

@@ -7,15 +7,17 @@
 //! field allocates nothing and completes the picture of the unit before it.
 //!
 //! Pictures lie in a bounded pool of recycled memory, so that a session in its steady state takes
-//! no page fault. Outputs are drained and dropped. No threads: a unit is consumed when
+//! no page fault. A caller may have luma decoded where it wants it ([`Place`]), which spares a copy.
+//! Outputs are drained and dropped. No threads: a unit is consumed when
 //! [`AccessUnitDecoder::decode`] returns.
 //!
 //! Building the bytes of a unit, and checking that its references are those that libavcodec holds,
 //! is left to the caller.
 
-use std::alloc::{Layout, alloc, dealloc};
+use std::any::Any;
 use std::ffi::CStr;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -43,7 +45,8 @@ pub enum StatelessCodec {
 /// Which of the pictures that libavcodec allocates for a unit is the unit's own.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Target {
-    /// MPEG-2 allocates stand-ins for missing references after it.
+    /// MPEG-2 allocates stand-ins for missing references after it; for a second field, which has none
+    /// of its own, nothing else (FFmpeg 7).
     First,
     /// H.264 allocates pictures for gaps in `frame_num` before it.
     Last,
@@ -58,14 +61,19 @@ struct CodecRow {
     target: Target,
     /// Whether a unit can be one field of two.
     fields: bool,
+    /// Whether luma goes to the caller's place. Not for MPEG-2, which is also decoded to rows that are
+    /// not the picture's ([`Drawn::elsewhere`]), nor for VP8 and VP9: they write whole blocks beyond
+    /// what their formats have room for, and what VP9 gains is less than what it loses with the large
+    /// pages of references here.
+    places: bool,
 }
 
 #[rustfmt::skip]
 const CODECS: [CodecRow; 4] = [
-    CodecRow { codec: StatelessCodec::Mpeg2, name: "mpeg2", decoder: c"mpeg2video", target: Target::First, fields: true },
-    CodecRow { codec: StatelessCodec::H264, name: "h264", decoder: c"h264", target: Target::Last, fields: true },
-    CodecRow { codec: StatelessCodec::Vp8, name: "vp8", decoder: c"vp8", target: Target::Last, fields: false },
-    CodecRow { codec: StatelessCodec::Vp9, name: "vp9", decoder: c"vp9", target: Target::Last, fields: false },
+    CodecRow { codec: StatelessCodec::Mpeg2, name: "mpeg2", decoder: c"mpeg2video", target: Target::First, fields: true, places: false },
+    CodecRow { codec: StatelessCodec::H264, name: "h264", decoder: c"h264", target: Target::Last, fields: true, places: true },
+    CodecRow { codec: StatelessCodec::Vp8, name: "vp8", decoder: c"vp8", target: Target::Last, fields: false, places: false },
+    CodecRow { codec: StatelessCodec::Vp9, name: "vp9", decoder: c"vp9", target: Target::Last, fields: false, places: false },
 ];
 
 impl StatelessCodec {
@@ -126,10 +134,20 @@ const KEPT_ALLOCATIONS: u64 = 64;
 /// 2 to 3 % of the time of a 1080p frame.
 const HUGE_PAGE: usize = 1 << 21;
 
+/// Large pages all begin alike in the caches, and a decoder reads several references at the place
+/// that it writes to: pictures begin so many bytes apart to keep out of each other's way, 1 % of
+/// the time of a 1080p frame of VP9. An odd number of cache lines, and a little more than a page.
+const APART: usize = 73 * 64;
+
+/// So many pictures begin apart.
+const BEGINNINGS: u64 = 8;
+
 /// Memory of one picture.
 struct Memory {
     start: NonNull<u8>,
     bytes: usize,
+    /// Where its pictures begin, if what they leave allows it.
+    beginning: usize,
 }
 
 // SAFETY: plain memory that belongs to this value alone.
@@ -144,35 +162,63 @@ impl Memory {
         }
     }
 
-    fn layout(bytes: usize) -> Option<Layout> {
-        let large = bytes > 0 && bytes % HUGE_PAGE == 0;
-        let alignment = if large { HUGE_PAGE } else { ALIGNMENT };
-        Layout::from_size_align(bytes, alignment).ok()
+    /// Where a picture of so many bytes begins.
+    fn begin(&self, bytes: usize) -> NonNull<u8> {
+        let spare = self.bytes.saturating_sub(bytes) / ALIGNMENT * ALIGNMENT;
+        // SAFETY: inside the memory.
+        unsafe { self.start.add(self.beginning.min(spare)) }
     }
 
-    fn new(bytes: usize) -> Option<Self> {
-        let layout = Self::layout(bytes).filter(|layout| layout.size() > 0)?;
-        // SAFETY: the layout is not empty. The kernel's answer to the advice changes nothing but
-        // speed; it comes before the memory is touched, because pages are chosen then. All of it
-        // is written before anyone reads it.
-        let start = unsafe {
-            let start = NonNull::new(alloc(layout))?;
-            if layout.align() == HUGE_PAGE {
-                libc::madvise(start.as_ptr().cast(), bytes, libc::MADV_HUGEPAGE);
+    /// Memory of zeros, straight from the kernel: it comes in whole large pages, and what is given
+    /// back leaves no hole for others to lie in.
+    fn new(bytes: usize, number: u64) -> Option<Self> {
+        let beginning = (number % BEGINNINGS) as usize * APART;
+        let large = bytes > 0 && bytes % HUGE_PAGE == 0;
+        // As much more as it takes to begin at a large page's address.
+        let spare = if large { HUGE_PAGE } else { 0 };
+        let mapped = bytes.checked_add(spare)?;
+        // SAFETY: a new mapping at an address of the kernel's choice; what is unmapped are parts of
+        // it that nobody knows yet. The kernel's answer to the advice changes nothing but speed.
+        unsafe {
+            let start = libc::mmap(
+                ptr::null_mut(),
+                mapped,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            if start == libc::MAP_FAILED {
+                return None;
             }
-            start.as_ptr().write_bytes(0, bytes);
-            start
-        };
-        Some(Self { start, bytes })
+            let start = start.cast::<u8>();
+            if !large {
+                return NonNull::new(start).map(|start| Self {
+                    start,
+                    bytes,
+                    beginning,
+                });
+            }
+            let ahead = start.align_offset(HUGE_PAGE);
+            let begin = start.add(ahead);
+            if ahead > 0 {
+                libc::munmap(start.cast(), ahead);
+            }
+            libc::munmap(begin.add(bytes).cast(), spare - ahead);
+            libc::madvise(begin.cast(), bytes, libc::MADV_HUGEPAGE);
+            NonNull::new(begin).map(|start| Self {
+                start,
+                bytes,
+                beginning,
+            })
+        }
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        if let Some(layout) = Self::layout(self.bytes) {
-            // SAFETY: allocated in `new` with the same layout and freed only here.
-            unsafe { dealloc(self.start.as_ptr(), layout) };
-        }
+        // SAFETY: mapped in `new` with this size, and unmapped only here.
+        unsafe { libc::munmap(self.start.as_ptr().cast(), self.bytes) };
     }
 }
 
@@ -216,7 +262,7 @@ impl Pool {
             if state.bytes + bytes > self.limits.max_bytes {
                 return None;
             }
-            let memory = Memory::new(bytes)?;
+            let memory = Memory::new(bytes, state.allocations)?;
             state.bytes += bytes;
             Some(memory)
         })?;
@@ -321,6 +367,90 @@ unsafe extern "C" fn release(lease: *mut c_void, _memory: *mut u8) {
     let lease = unsafe { Box::from_raw(lease.cast::<Lease>()) };
     let Lease { memory, unit, pool } = *lease;
     pool.give_back(memory, unit);
+}
+
+/// What a unit is decoded into.
+pub enum Destination {
+    /// A picture in the decoder's own memory.
+    Own,
+    /// A picture whose luma is to lie in the caller's memory.
+    Place(Place),
+    /// The picture of the last unit, whose second field this is. Without being told, MPEG-2's
+    /// pictures that stand in for missing references look like one of its own.
+    Continued,
+}
+
+/// The caller's memory for the luma of one picture. It stays the picture's as long as libavcodec
+/// predicts from it: what others write there meanwhile shows up in later pictures.
+pub struct Place {
+    /// What the memory lives as long as.
+    owner: Arc<dyn Any + Send + Sync>,
+    start: NonNull<u8>,
+    stride: usize,
+    rows: u32,
+}
+
+// SAFETY: an address, and the owner that keeps it valid wherever it goes.
+unsafe impl Send for Place {}
+
+impl Place {
+    /// Rows of `stride` bytes from `start` on.
+    ///
+    /// # Safety
+    /// Until the owner's last reference is dropped, all rows and half as many after them must be
+    /// valid for reads and writes, and no Rust reference may cover them.
+    pub unsafe fn new(
+        owner: Arc<dyn Any + Send + Sync>,
+        start: NonNull<u8>,
+        stride: usize,
+        rows: u32,
+    ) -> Self {
+        Self {
+            owner,
+            start,
+            stride,
+            rows,
+        }
+    }
+
+    /// Whether libavcodec can decode luma of that shape here: at its own stride, from an address
+    /// that suits every vector, and with room for all rows, which are whole macroblocks.
+    fn takes(&self, shape: &Shape) -> bool {
+        self.stride == shape.planes[0].stride
+            && self.stride % ALIGNMENT == 0
+            && self.start.addr().get() % ALIGNMENT == 0
+            && shape.height <= self.rows
+    }
+
+    /// A counted reference for libavutil, with which the place goes.
+    fn buffer(self) -> Option<Buffer> {
+        let (start, bytes) = (self.start.as_ptr(), self.stride * self.rows as usize);
+        let owner = Box::into_raw(Box::new(self.owner));
+        // SAFETY: valid as `new` was promised; `leave` takes the owner with the last reference.
+        let raw = unsafe { sys::av_buffer_create(start, bytes, Some(leave), owner.cast(), 0) };
+        let buffer = NonNull::new(raw).map(Buffer);
+        if buffer.is_none() {
+            // SAFETY: no buffer was made, so the owner is still ours.
+            unsafe { leave(owner.cast(), start) };
+        }
+        buffer
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place")
+            .field("stride", &self.stride)
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Nobody decodes into or predicts from a place any longer: libavutil calls it with the last
+/// reference.
+unsafe extern "C" fn leave(owner: *mut c_void, _memory: *mut u8) {
+    // SAFETY: `Place::buffer` made the buffer with a boxed owner, and this is called once.
+    drop(unsafe { Box::from_raw(owner.cast::<Arc<dyn Any + Send + Sync>>()) });
 }
 
 /// A plane of a picture: rows of samples at an offset in its memory.
@@ -430,6 +560,8 @@ impl Shape {
 /// A picture that libavcodec decodes into, and what it is.
 struct Allocated {
     buffer: Buffer,
+    /// Its luma is in the caller's place.
+    placed: bool,
     shape: Shape,
     unit: u64,
     /// Whether a second unit completed it.
@@ -442,6 +574,7 @@ struct Allocated {
 struct Allocator {
     pool: Arc<Pool>,
     target: Target,
+    places: bool,
     state: Mutex<AllocatorState>,
 }
 
@@ -452,8 +585,14 @@ struct AllocatorState {
     allocated: u32,
     /// Whether the pool had nothing left for it.
     exhausted: bool,
+    /// Whether the unit belongs to the picture before it.
+    continued: bool,
     /// The unit's own picture.
     target: Option<Allocated>,
+    /// Where its luma is to be decoded, until a picture is allocated.
+    place: Option<Place>,
+    /// The address where luma is decoded that is in the caller's place.
+    placed: Option<usize>,
     /// Who wants rows as they are finished.
     ready: Option<Ready>,
     drawn: Drawn,
@@ -514,15 +653,6 @@ struct Ready(NonNull<dyn FnMut(Rows<'_>)>);
 // SAFETY: called only on the thread that lent it, within the call that it was lent to.
 unsafe impl Send for Ready {}
 
-impl AllocatorState {
-    fn begin(&mut self, unit: u64) {
-        *self = Self {
-            unit,
-            ..Self::default()
-        };
-    }
-}
-
 impl Allocator {
     fn lock(&self) -> MutexGuard<'_, AllocatorState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -542,12 +672,15 @@ impl Allocator {
         if shape.width > limits.max_width || shape.height > limits.max_height {
             return Err(sys::AVERROR(libc::EINVAL));
         }
-        let unit = self.lock().unit;
+        let (unit, place) = {
+            let mut state = self.lock();
+            (state.unit, state.place.take())
+        };
         let Some(memory) = self.pool.take(shape.bytes, unit) else {
             self.lock().exhausted = true;
             return Err(out_of_memory);
         };
-        let (start, bytes) = (memory.start.as_ptr(), memory.bytes);
+        let (start, bytes) = (memory.begin(shape.bytes).as_ptr(), shape.bytes);
         let pool = Arc::clone(&self.pool);
         let lease = Box::into_raw(Box::new(Lease { memory, unit, pool }));
         // SAFETY: the memory is valid for `bytes` until `release` takes the lease, which owns it.
@@ -567,13 +700,28 @@ impl Allocator {
                 frame.linesize[index] = plane.stride as c_int;
             }
         }
+        let place = place.filter(|place| self.places && place.takes(&shape));
+        let placed = place.and_then(|place| {
+            let start = place.start;
+            let buffer = ManuallyDrop::new(place.buffer()?);
+            // The frame's reference now, which libavcodec gives up.
+            frame.buf[1] = buffer.0.as_ptr();
+            frame.data[0] = start.as_ptr();
+            Some(start.addr().get())
+        });
         frame.extended_data = frame.data.as_mut_ptr();
         let mut state = self.lock();
-        if self.target == Target::Last || state.allocated == 0 {
+        state.placed = placed.or(state.placed);
+        let own = match self.target {
+            Target::First => state.allocated == 0 && !state.continued,
+            Target::Last => true,
+        };
+        if own {
             // SAFETY: the frame's own reference, live.
             let buffer = unsafe { Buffer::referring(buffer) }.ok_or(out_of_memory)?;
             state.target = Some(Allocated {
                 buffer,
+                placed: placed.is_some(),
                 shape,
                 unit,
                 continued: false,
@@ -618,14 +766,16 @@ unsafe extern "C" fn draw(
     let (Ok(first), Ok(count)) = (u32::try_from(first), u32::try_from(count)) else {
         return;
     };
-    let ready = {
+    let (ready, placed) = {
         let mut state = allocator.lock();
         let height = u32::try_from(height).unwrap_or(0);
         state.drawn.rows(structure, first, count, height);
         state.drawn.elsewhere |= first > 0 && offsets[0] == 0;
         // Half of the rows of a first field are still to come.
-        let complete = !state.drawn.is_field() || state.drawn.second || state.allocated == 0;
-        state.ready.filter(|_| complete)
+        let continued = state.continued || state.allocated == 0;
+        let complete = !state.drawn.is_field() || state.drawn.second || continued;
+        let placed = state.placed == Some(frame.data[0].addr());
+        (state.ready.filter(|_| complete), placed)
     };
     let Some(Ready(mut ready)) = ready else {
         return;
@@ -633,7 +783,8 @@ unsafe extern "C" fn draw(
     let format = PixelFormat(frame.format);
     let (_, chroma_y) = format.chroma_shift();
     let mut planes: [Option<(&[u8], usize)>; 3] = [None; 3];
-    for (index, plane) in planes.iter_mut().enumerate() {
+    // Of luma in the caller's place nobody makes a slice: others may write there.
+    for (index, plane) in planes.iter_mut().enumerate().skip(usize::from(placed)) {
         let shift = if index > 0 { chroma_y } else { 0 };
         let rows = (count as usize).div_ceil(1 << shift);
         // SAFETY: pure arithmetic over a format and a width.
@@ -659,6 +810,7 @@ unsafe extern "C" fn draw(
         first,
         count,
         format,
+        placed,
         planes,
     };
     // SAFETY: `decode_with` lent the function for the time of this packet, and waits.
@@ -788,6 +940,7 @@ impl AccessUnitDecoder {
                 state: Mutex::default(),
             }),
             target: row.target,
+            places: row.places,
             state: Mutex::default(),
         });
         let raw = context.raw_mut();
@@ -823,7 +976,7 @@ impl AccessUnitDecoder {
     /// When libavcodec refuses the unit, a limit is reached or memory is short; the decoder can go
     /// on with the next unit, whose references may be missing.
     pub fn decode(&mut self, parts: &[&[u8]], id: u64) -> Result<Decoded<'_>> {
-        self.run(parts, id, None)
+        self.run(parts, id, Destination::Own, None)
     }
 
     /// As [`AccessUnitDecoder::decode`], and hands out rows as soon as they are finished, while
@@ -832,24 +985,44 @@ impl AccessUnitDecoder {
     /// handed out may be missing in the picture: see [`Picture::is_whole`]. Fields that lack
     /// macroblocks are noticed here only.
     ///
+    /// Luma is decoded into a [`Place`] if libavcodec can, which [`Picture::is_placed`] tells; a place
+    /// is for frames, not for fields.
+    ///
     /// # Errors
     /// As [`AccessUnitDecoder::decode`].
     pub fn decode_with(
         &mut self,
         parts: &[&[u8]],
         id: u64,
+        destination: Destination,
         ready: &mut dyn FnMut(Rows<'_>),
     ) -> Result<Decoded<'_>> {
         let ready = ptr::from_mut(ready);
         // SAFETY: only the lifetime changes: `run` forgets the function before it returns.
         let ready: *mut (dyn FnMut(Rows<'_>) + 'static) = unsafe { std::mem::transmute(ready) };
-        self.run(parts, id, NonNull::new(ready).map(Ready))
+        self.run(parts, id, destination, NonNull::new(ready).map(Ready))
     }
 
-    fn run(&mut self, parts: &[&[u8]], id: u64, ready: Option<Ready>) -> Result<Decoded<'_>> {
+    fn run(
+        &mut self,
+        parts: &[&[u8]],
+        id: u64,
+        destination: Destination,
+        ready: Option<Ready>,
+    ) -> Result<Decoded<'_>> {
         log::clear();
-        self.allocator.lock().begin(id);
-        self.allocator.lock().ready = ready;
+        let (continued, place) = match destination {
+            Destination::Own => (false, None),
+            Destination::Place(place) => (false, Some(place)),
+            Destination::Continued => (true, None),
+        };
+        *self.allocator.lock() = AllocatorState {
+            unit: id,
+            continued,
+            place,
+            ready,
+            ..AllocatorState::default()
+        };
         self.context.raw_mut().draw_horiz_band = if ready.is_some() { Some(draw) } else { None };
         self.context.raw_mut().slice_flags =
             sys::SLICE_FLAG_CODED_ORDER | sys::SLICE_FLAG_ALLOW_FIELD;
@@ -870,6 +1043,7 @@ impl AccessUnitDecoder {
             self.target = None;
             return Err(self.failure(id, code, exhausted));
         }
+        let stand_ins = count - u32::from(allocated.is_some());
         self.target = match (allocated, self.target.take()) {
             (Some(allocated), _) => Some(allocated),
             (None, Some(first)) if self.fields && !first.continued => Some(Allocated {
@@ -888,7 +1062,7 @@ impl AccessUnitDecoder {
         Ok(Decoded {
             picture: self.target.as_ref().map(Picture),
             damage: (!lines.is_empty()).then(|| lines.join("; ")),
-            stand_ins: count.saturating_sub(1),
+            stand_ins,
         })
     }
 
@@ -973,6 +1147,7 @@ pub struct Rows<'a> {
     first: u32,
     count: u32,
     format: PixelFormat,
+    placed: bool,
     planes: [Option<(&'a [u8], usize)>; 3],
 }
 
@@ -997,6 +1172,11 @@ impl<'a> Rows<'a> {
         self.format
     }
 
+    /// Whether their luma is in the caller's [`Place`]; it is no plane then.
+    pub fn is_placed(&self) -> bool {
+        self.placed
+    }
+
     /// The bytes of these rows of a plane, to the end of the last, and its stride in bytes.
     pub fn plane(&self, plane: usize) -> Option<(&'a [u8], usize)> {
         *self.planes.get(plane)?
@@ -1017,6 +1197,7 @@ impl<'a> Picture<'a> {
             first,
             count: self.height().saturating_sub(first),
             format: self.format(),
+            placed: self.is_placed(),
             planes: [from(0), from(1), from(2)],
         }
     }
@@ -1052,6 +1233,11 @@ impl<'a> Picture<'a> {
         self.0.whole
     }
 
+    /// Whether its luma is in the [`Place`] that was given for it; it is no plane then.
+    pub fn is_placed(self) -> bool {
+        self.0.placed
+    }
+
     /// How samples lie in the planes.
     pub fn format(self) -> PixelFormat {
         self.0.shape.format
@@ -1060,7 +1246,10 @@ impl<'a> Picture<'a> {
     /// The bytes of a plane, first row to the end of the last, and its stride in bytes.
     pub fn plane(self, plane: usize) -> Option<(&'a [u8], usize)> {
         let Allocated { buffer, shape, .. } = self.0;
-        let plane = shape.planes.get(plane)?;
+        let plane = shape
+            .planes
+            .get(plane)
+            .filter(|_| plane > 0 || !self.is_placed())?;
         let length = plane.stride * plane.rows.checked_sub(1)? + plane.row_bytes;
         // SAFETY: the plane lies inside the memory of the buffer, which is initialised. The
         // picture borrows the decoder, so nothing writes to it meanwhile.

@@ -43,6 +43,34 @@ impl Parameters {
         })
     }
 
+    /// MP4's timed text (3GPP TS 26.245): white, at the bottom, in a font of the player's choice.
+    pub(crate) fn timed_text(subject: Arc<str>) -> Result<Self> {
+        /// A sample description (5.16): no flags, centred, at the bottom, no background; a box as
+        /// large as the picture; the style of all text; one font.
+        const DESCRIPTION: [u8; 48] = [
+            0, 0, 0, 0, 1, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 18, 255,
+            255, 255, 255, 0, 0, 0, 18, b'f', b't', b'a', b'b', 0, 1, 0, 1, 5, b'S', b'e', b'r',
+            b'i', b'f',
+        ];
+        let parameters = Self::empty(subject, Limits::default())?;
+        let padding = sys::AV_INPUT_BUFFER_PADDING_SIZE as usize;
+        // SAFETY: the parameters are live and ours, and own what is allocated for them; it is as long
+        // as what is copied and padded with zeros as libav wants it.
+        unsafe {
+            let raw = &mut *parameters.raw;
+            raw.codec_type = sys::AVMediaType::SUBTITLE;
+            raw.codec_id = sys::AVCodecID::MOV_TEXT;
+            raw.extradata = sys::av_mallocz(DESCRIPTION.len() + padding).cast();
+            if raw.extradata.is_null() {
+                return Err(out_of_memory(&parameters.subject, "describing text"));
+            }
+            raw.extradata
+                .copy_from_nonoverlapping(DESCRIPTION.as_ptr(), DESCRIPTION.len());
+            raw.extradata_size = DESCRIPTION.len() as i32;
+        }
+        Ok(parameters)
+    }
+
     /// # Safety
     /// `source` must be live parameters.
     pub(crate) unsafe fn copied(
@@ -184,11 +212,16 @@ impl Parameters {
         unsafe { std::slice::from_raw_parts(raw.extradata, length) }
     }
 
-    /// The four-character code for a muxer is chosen by the muxer: another container's would be
-    /// refused.
-    pub(crate) fn clear_tag(&mut self) {
+    /// Sets the four-character code. Another container's would be refused; with 0 the muxer
+    /// chooses.
+    pub(crate) fn set_tag(&mut self, tag: u32) {
         // SAFETY: `self` is borrowed exclusively and the pointer is live.
-        unsafe { (*self.raw).codec_tag = 0 };
+        unsafe { (*self.raw).codec_tag = tag };
+    }
+
+    pub(crate) fn set_sample_aspect(&mut self, aspect: Rational) {
+        // SAFETY: `self` is borrowed exclusively and the pointer is live.
+        unsafe { (*self.raw).sample_aspect_ratio = aspect.raw() };
     }
 
     /// The name of the channel layout: "stereo", "5.1(side)"; `None` when only a count is known.

@@ -33,6 +33,18 @@ impl Colour {
         range: sys::AVColorRange::MPEG.0,
     };
 
+    /// Full range, nothing else said.
+    pub const FULL_RANGE: Self = Self {
+        range: sys::AVColorRange::JPEG.0,
+        ..Self::UNSPECIFIED
+    };
+
+    /// Limited range, nothing else said.
+    pub const LIMITED_RANGE: Self = Self {
+        range: sys::AVColorRange::MPEG.0,
+        ..Self::UNSPECIFIED
+    };
+
     /// ITU-R BT.601 matrix, full range, nothing else said: what JFIF means.
     pub const JPEG: Self = Self {
         space: sys::AVColorSpace::BT470BG.0,

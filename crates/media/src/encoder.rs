@@ -20,7 +20,7 @@ use crate::format::{PixelFormat, static_name};
 use crate::frame::Frame;
 use crate::hardware::{Backend, Upload};
 use crate::log;
-use crate::muxer::MuxerStream;
+use crate::muxer::{Label, MuxerStream};
 use crate::packet::Packet;
 use crate::rational::Rational;
 use crate::scaler::{Geometry, Scaler};
@@ -325,7 +325,15 @@ pub(crate) fn muxer_stream(
         parameters,
         time_base,
         frame_rate,
+        side_data: Vec::new(),
+        label: Label::default(),
     })
+}
+
+/// Which FFmpeg this is: "5.1.9-0+deb12u1", "n7.1".
+pub fn library_version() -> &'static str {
+    // SAFETY: gives a constant string of the library.
+    unsafe { static_name(sys::av_version_info()) }.unwrap_or("unknown")
 }
 
 /// Which build of an encoder this is: encoders of one name give other bytes from version to
@@ -335,12 +343,14 @@ pub(crate) fn muxer_stream(
 /// # Errors
 /// As [`VideoEncoder::open`].
 pub fn encoder_build(encoder: &str) -> Result<String> {
-    // SAFETY: gives a constant string of the library.
-    let library = unsafe { static_name(sys::av_version_info()) }.unwrap_or("unknown");
-    if encoder != "libx264" {
-        return Ok(format!("{encoder} of FFmpeg {library}"));
-    }
+    // How each begins and ends its name in a message (SEI) before the first picture.
+    let (begins, ends) = match encoder {
+        "libx264" => ("x264 - core", " - H.264"),
+        "libx265" => ("x265 (build", " - H.265"),
+        _ => return Ok(format!("{encoder} of FFmpeg {}", library_version())),
+    };
     let options = VideoEncoderOptions {
+        encoder: encoder.to_owned(),
         width: 64,
         height: 64,
         time_base: Rational::new(1, 25),
@@ -351,11 +361,10 @@ pub fn encoder_build(encoder: &str) -> Result<String> {
     frame.set_pts(Some(0));
     encoder.send(Some(&frame), true)?;
     encoder.send(None, false)?;
-    // The version stands in a message (SEI) before the first picture.
     let build = encoder.receive()?.and_then(|packet| {
         let text = String::from_utf8_lossy(packet.data());
-        let start = text.find("x264 - core")?;
-        text[start..].split(" - H.264").next().map(str::to_owned)
+        let start = text.find(begins)?;
+        text[start..].split(ends).next().map(str::to_owned)
     });
     build.ok_or_else(|| plain(&encoder.subject, "reading its version", "it does not say"))
 }

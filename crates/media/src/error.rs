@@ -27,6 +27,23 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The operating system would not take what was written.
+    #[error("{file}: cannot write the file")]
+    Write {
+        /// The file as given.
+        file: Arc<str>,
+        /// The system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// What was made of a file is not what it should be.
+    #[error("{file}: the variant is not like the original: {difference}")]
+    Unlike {
+        /// The original as given.
+        file: Arc<str>,
+        /// What differs, and by how much.
+        difference: String,
+    },
     /// The file has no bytes.
     #[error("{file}: the file is empty")]
     Empty {
@@ -62,6 +79,12 @@ pub enum Error {
         file: Arc<str>,
         /// FFmpeg's name of the codec.
         codec: String,
+    },
+    /// An address that is none of a live source.
+    #[error("{address}: not a live source: rtmp://, rtmps://, rtsp://, rtsps:// or srt://")]
+    Address {
+        /// The address, without its secrets.
+        address: Arc<str>,
     },
     /// One call took longer than [`OpenOptions::deadline`](crate::OpenOptions::deadline).
     #[error("{file}: gave up on {operation}: no end after {seconds} s")]

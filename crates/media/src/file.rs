@@ -1,7 +1,8 @@
 //! The byte source of an input: one open file that libav reads through callbacks of ours.
 //!
 //! libav never sees a path, so it has nothing to open by itself. The same object answers libav's
-//! question whether to go on, and remembers what the media asked to open beside itself.
+//! question whether to go on, and remembers what the media asked to open beside itself. A live
+//! source (`live`) is read by libav itself and has only this answer from here.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::fs::File;
@@ -10,6 +11,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ffmpeg_sys_the_third as sys;
@@ -21,10 +23,13 @@ const BUFFER_BYTES: c_int = 256 * 1024;
 
 /// What the callbacks share. Boxed, so that its address is fixed while libav holds it.
 pub(crate) struct Source {
-    file: File,
+    /// None where libav reads from an address.
+    file: Option<File>,
     size: u64,
     /// The longest that one call may take.
     patience: Option<Duration>,
+    /// Raised by whoever wants calls to end at once.
+    stop: Option<Arc<AtomicBool>>,
     deadline: Option<Instant>,
     /// Whether a call was cut off.
     pub expired: bool,
@@ -37,14 +42,34 @@ pub(crate) struct Source {
 impl Source {
     pub fn new(file: File, size: u64, patience: Option<Duration>) -> Box<Self> {
         Box::new(Self {
-            file,
+            file: Some(file),
             size,
             patience,
+            stop: None,
             deadline: None,
             expired: false,
             failure: None,
             refused: None,
         })
+    }
+
+    /// Of an input that libav reads by itself.
+    pub fn of_address(patience: Duration, stop: Arc<AtomicBool>) -> Box<Self> {
+        Box::new(Self {
+            file: None,
+            size: 0,
+            patience: Some(patience),
+            stop: Some(stop),
+            deadline: None,
+            expired: false,
+            failure: None,
+            refused: None,
+        })
+    }
+
+    /// Sets the longest that one call may take.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = Some(patience);
     }
 
     /// Starts the clock of the next call into libav.
@@ -57,7 +82,9 @@ impl Source {
 
     /// Reads at a place of the file without moving libav's own.
     pub fn read_at(&self, position: u64, buffer: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(buffer, position)
+        let none = || io::Error::from(io::ErrorKind::Unsupported);
+        let file = self.file.as_ref().ok_or_else(none)?;
+        file.read_exact_at(buffer, position)
     }
 
     pub fn patience(&self) -> Option<Duration> {
@@ -69,7 +96,13 @@ impl Source {
             .deadline
             .is_some_and(|deadline| Instant::now() >= deadline);
         self.expired |= late;
-        late
+        late || self.stopped()
+    }
+
+    /// Whether somebody wants calls to end.
+    pub fn stopped(&self) -> bool {
+        let stop = self.stop.as_ref();
+        stop.is_some_and(|stop| stop.load(Ordering::Relaxed))
     }
 }
 
@@ -81,6 +114,14 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
+    /// For an input that libav reads by itself: no reader, only the answers.
+    pub fn detached(source: Box<Source>) -> Self {
+        Self {
+            context: ptr::null_mut(),
+            source: Box::into_raw(source),
+        }
+    }
+
     pub fn new(source: Box<Source>, subject: &Arc<str>) -> Result<Self> {
         let source = Box::into_raw(source);
         let mut reader = Self {
@@ -149,7 +190,7 @@ unsafe extern "C" fn read_packet(opaque: *mut c_void, buffer: *mut u8, size: c_i
     if source.is_late() {
         return sys::AVERROR_EXIT;
     }
-    let Ok(length) = usize::try_from(size) else {
+    let (Ok(length), Some(file)) = (usize::try_from(size), &source.file) else {
         return sys::AVERROR(libc::EINVAL);
     };
     if length == 0 {
@@ -160,7 +201,7 @@ unsafe extern "C" fn read_packet(opaque: *mut c_void, buffer: *mut u8, size: c_i
         // goes on using what the buffer held.
         // SAFETY: libav gives `size` writable bytes, which nothing else uses during the call; the
         // kernel writes at most as many, and the descriptor is open as long as its file.
-        let count = unsafe { libc::read(source.file.as_raw_fd(), buffer.cast(), length) };
+        let count = unsafe { libc::read(file.as_raw_fd(), buffer.cast(), length) };
         match c_int::try_from(count) {
             Ok(0) => return sys::AVERROR_EOF,
             Ok(count @ 1..) => return count,
@@ -190,7 +231,10 @@ unsafe extern "C" fn seek(opaque: *mut c_void, offset: i64, whence: c_int) -> i6
         libc::SEEK_END => SeekFrom::End(offset),
         _ => return invalid,
     };
-    match source.file.seek(target) {
+    let Some(file) = &mut source.file else {
+        return invalid;
+    };
+    match file.seek(target) {
         Ok(position) => i64::try_from(position).unwrap_or(i64::MAX),
         Err(error) => -i64::from(error.raw_os_error().unwrap_or(libc::EIO)),
     }

@@ -18,6 +18,8 @@ impl PixelFormat {
     pub const YUV420P10LE: Self = Self(sys::AVPixelFormat::YUV420P10LE.0);
     /// Packed 8 bit red, green, blue.
     pub const RGB24: Self = Self(sys::AVPixelFormat::RGB24.0);
+    /// Packed 8 bit blue, green, red, alpha.
+    pub const BGRA: Self = Self(sys::AVPixelFormat::BGRA.0);
     /// Planar 8 bit 4:2:0, full range: what JPEG holds.
     pub const YUVJ420P: Self = Self(sys::AVPixelFormat::YUVJ420P.0);
 
@@ -61,6 +63,32 @@ impl PixelFormat {
             (2, 2) => Some("4:1:0"),
             _ => None,
         }
+    }
+
+    /// How many planes pictures of this format have; 0 for a device's memory.
+    pub fn planes(self) -> usize {
+        // SAFETY: pure arithmetic over a format; an unknown one gives an error.
+        usize::try_from(unsafe { sys::av_pix_fmt_count_planes(self.raw()) }).unwrap_or(0)
+    }
+
+    /// Bytes in a row and rows of a plane, of a picture of this size. `None` for planes that are
+    /// not there.
+    pub fn plane(self, plane: usize, width: u32, height: u32) -> Option<(usize, usize)> {
+        let (width, index) = (i32::try_from(width).ok()?, i32::try_from(plane).ok()?);
+        if plane >= self.planes() {
+            return None;
+        }
+        // SAFETY: pure arithmetic over a format and a width; a device format gives an error.
+        let row = unsafe { sys::av_image_get_linesize(self.raw(), width, index) };
+        let row = usize::try_from(row).ok().filter(|row| *row > 0)?;
+        let (_, shift) = self.chroma_shift();
+        let chroma = matches!(plane, 1 | 2);
+        let rows = if chroma && shift > 0 {
+            (height as usize).div_ceil(1 << shift)
+        } else {
+            height as usize
+        };
+        Some((row, rows))
     }
 
     /// Whether samples are red, green and blue rather than luma and chroma.

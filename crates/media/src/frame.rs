@@ -194,6 +194,42 @@ impl Frame {
         raw.color_range = sys::AVColorRange(colour.range);
     }
 
+    /// Whether the samples are in a device's memory.
+    pub(crate) fn is_in_device(&self) -> bool {
+        !self.raw().hw_frames_ctx.is_null()
+    }
+
+    /// The same picture in main memory, in the layout that the device gives out.
+    pub(crate) fn downloaded(&self, file: &Arc<str>) -> Result<Self> {
+        let mut copy = Self::empty()?;
+        // SAFETY: both frames are live; the new one is empty and becomes a picture of its own.
+        let code = unsafe {
+            match sys::av_hwframe_transfer_data(copy.raw, self.raw, 0) {
+                0.. => sys::av_frame_copy_props(copy.raw, self.raw),
+                code => code,
+            }
+        };
+        if code < 0 {
+            return Err(libav(file, "fetching a picture from the device", code));
+        }
+        // Copied properties do not hold the guess that decoders add.
+        copy.raw_mut().best_effort_timestamp = self.raw().best_effort_timestamp;
+        Ok(copy)
+    }
+
+    /// The same picture under the plain name of its format: the twins for full range name the same
+    /// planes, and the colour says what they mean.
+    pub(crate) fn with_format(mut self, plain: PixelFormat) -> Self {
+        if self.pixel_format().is_full_range_twin() {
+            self.set_colour(Colour {
+                range: Colour::FULL_RANGE.range,
+                ..self.colour()
+            });
+            self.raw_mut().format = plain.0;
+        }
+        self
+    }
+
     pub(crate) fn set_sample_aspect(&mut self, aspect: Rational) {
         self.raw_mut().sample_aspect_ratio = aspect.raw();
     }
@@ -206,6 +242,22 @@ impl Frame {
         }?;
         // SAFETY: libav keeps `size` bytes at `data`.
         unsafe { Orientation::from_side_data(data.data, data.size) }
+    }
+
+    /// The ICC profile that came with it.
+    pub(crate) fn profile(&self) -> Option<Vec<u8>> {
+        self.side_data(sys::AVFrameSideDataType::ICC_PROFILE)
+    }
+
+    /// What came with it, as libav has it.
+    pub(crate) fn side_data(&self, kind: sys::AVFrameSideDataType) -> Option<Vec<u8>> {
+        // SAFETY: the frame is live; side data lives as long as it and is only read.
+        let data = unsafe { sys::av_frame_get_side_data(self.raw, kind).as_ref() }?;
+        if data.data.is_null() || data.size == 0 {
+            return None;
+        }
+        // SAFETY: libav keeps `size` bytes at `data`.
+        Some(unsafe { std::slice::from_raw_parts(data.data, data.size) }.to_vec())
     }
 
     /// Memory held by the planes, in bytes. Clones share it.
@@ -259,19 +311,9 @@ impl Frame {
         let stride = usize::try_from(raw.linesize[plane])
             .ok()
             .filter(|stride| *stride > 0)?;
-        let format = self.pixel_format();
-        // SAFETY: pure arithmetic over a format and a width; a device format gives an error.
-        let row = unsafe {
-            sys::av_image_get_linesize(format.raw(), raw.width, i32::try_from(plane).ok()?)
-        };
-        let row = usize::try_from(row).ok().filter(|row| *row > 0)?;
-        let (_, shift) = format.chroma_shift();
-        let chroma = matches!(plane, 1 | 2);
-        let rows = if chroma && shift > 0 {
-            (raw.height as usize).div_ceil(1 << shift)
-        } else {
-            raw.height as usize
-        };
+        let (row, rows) = self
+            .pixel_format()
+            .plane(plane, self.width(), self.height())?;
         Some((stride * rows.saturating_sub(1) + row.min(stride), stride))
     }
 

@@ -1,10 +1,11 @@
-//! What each H.264 encoder wants to be told, and which of them really works here.
+//! What each encoder wants to be told, and which of them really works here.
 //!
 //! FFmpeg lists nvenc, vaapi, qsv and v4l2m2m on every machine, and opening may succeed where
 //! encoding does not; so an encoder counts only after it has encoded.
 
 use std::ptr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use ffmpeg_sys_the_third as sys;
 
@@ -24,16 +25,53 @@ pub const H264_ENCODERS: [&str; 5] = [
     "libx264",
 ];
 
+/// HEVC encoders, the same way.
+pub const HEVC_ENCODERS: [&str; 5] = [
+    "hevc_nvenc",
+    "hevc_vaapi",
+    "hevc_qsv",
+    "hevc_v4l2m2m",
+    "libx265",
+];
+
+/// AV1 encoders, the same way.
+pub const AV1_ENCODERS: [&str; 5] = [
+    "av1_nvenc",
+    "av1_vaapi",
+    "av1_qsv",
+    "libsvtav1",
+    "libaom-av1",
+];
+
 /// Frames of a trial: enough to get past every encoder's look-ahead and reordering.
 const TRIAL_FRAMES: i64 = 12;
 
-/// FFmpeg's option that hands parameters to x264 itself.
+/// FFmpeg's options that hand parameters to the encoder itself.
 const X264_PARAMETERS: &str = "x264-params";
+const X265_PARAMETERS: &str = "x265-params";
+const SVT_PARAMETERS: &str = "svtav1-params";
+
+/// x264's presets from the fastest on. SVT-AV1 numbers its own from 12 down.
+pub const PRESETS: [&str; 9] = [
+    "ultrafast",
+    "superfast",
+    "veryfast",
+    "faster",
+    "fast",
+    "medium",
+    "slow",
+    "slower",
+    "veryslow",
+];
+const SVT_FASTEST: usize = 12;
 
 /// The interface behind an encoder's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     X264,
+    X265,
+    Svt,
+    Aom,
     Nvenc,
     Vaapi,
     Qsv,
@@ -45,6 +83,9 @@ impl Backend {
     pub fn of(encoder: &str) -> Self {
         match encoder.rsplit('_').next() {
             Some("libx264") => Self::X264,
+            Some("libx265") => Self::X265,
+            Some("libsvtav1") => Self::Svt,
+            Some("libaom-av1") => Self::Aom,
             Some("nvenc") => Self::Nvenc,
             Some("vaapi") => Self::Vaapi,
             Some("qsv") => Self::Qsv,
@@ -63,13 +104,24 @@ impl Backend {
     pub fn input_format(self, wished: PixelFormat) -> PixelFormat {
         match self {
             Self::Vaapi | Self::Qsv => PixelFormat::NV12,
-            Self::Nvenc | Self::V4l2 | Self::X264 | Self::Other => wished,
+            _ => wished,
         }
+    }
+
+    /// Whether a peak rate may stand beside an average one.
+    fn caps_average(self) -> bool {
+        self != Self::Svt
     }
 
     /// Whether [`Backend::options`] already holds the caller's option of that name.
     pub fn merges(self, option: &str) -> bool {
-        self == Self::X264 && option == X264_PARAMETERS
+        let own = match self {
+            Self::X264 => X264_PARAMETERS,
+            Self::X265 => X265_PARAMETERS,
+            Self::Svt => SVT_PARAMETERS,
+            _ => return false,
+        };
+        option == own
     }
 
     /// The wishes common to all encoders in this one's words.
@@ -84,6 +136,31 @@ impl Backend {
                     set(X264_PARAMETERS, &parameters);
                 }
             }
+            Self::X265 => {
+                set("forced-idr", "1");
+                // It would print by itself, and start threads of its own. Groups of pictures are
+                // closed, as the ladder's are.
+                let mut parameters = "log-level=none:open-gop=0".to_owned();
+                if wished.threads == 1 {
+                    parameters += ":pools=none:frame-threads=1:wpp=0";
+                }
+                set(
+                    X265_PARAMETERS,
+                    &with_given(parameters, X265_PARAMETERS, wished),
+                );
+            }
+            Self::Svt => {
+                let threads = match wished.threads {
+                    0 => String::new(),
+                    threads => format!("lp={threads}"),
+                };
+                set(SVT_PARAMETERS, &with_given(threads, SVT_PARAMETERS, wished));
+            }
+            Self::Aom => {
+                // The other modes are ten times slower than SVT-AV1 and no better.
+                set("usage", "realtime");
+                set("cpu-used", "8");
+            }
             Self::Nvenc => {
                 set("forced-idr", "1");
                 set("tune", "hq");
@@ -94,7 +171,12 @@ impl Backend {
             Self::Vaapi | Self::V4l2 | Self::Other => {}
         }
         match (self, &wished.preset) {
-            (Self::X264 | Self::Other, Some(preset)) => set("preset", preset),
+            (Self::X264 | Self::X265 | Self::Other, Some(preset)) => set("preset", preset),
+            (Self::Svt, Some(preset)) => {
+                let place = PRESETS.iter().position(|known| known == preset);
+                let number = place.map(|place| (SVT_FASTEST - place).to_string());
+                set("preset", number.as_deref().unwrap_or(preset));
+            }
             // x264's preset names mean nothing here: p4 is the middle of p1 to p7.
             (Self::Nvenc, _) => set("preset", "p4"),
             _ => {}
@@ -106,6 +188,13 @@ impl Backend {
     }
 }
 
+/// Our parameters and the caller's after them.
+fn with_given(ours: String, option: &str, wished: &VideoEncoderOptions) -> String {
+    let given = wished.options.get(option).cloned();
+    let both = [Some(ours).filter(|ours| !ours.is_empty()), given];
+    both.into_iter().flatten().collect::<Vec<_>>().join(":")
+}
+
 /// x264's own parameters, the caller's after ours.
 ///
 /// Up to core 164 at least, the AVX-512 code of x264's macroblock tree reads memory that nobody
@@ -113,13 +202,8 @@ impl Backend {
 /// give other bytes from run to run. AVX2 code gives the same bytes each time, on every machine
 /// that has it, for about 3 % more time.
 fn x264_parameters(wished: &VideoEncoderOptions) -> String {
-    let given = wished.options.get(X264_PARAMETERS).map(String::as_str);
-    let repeatable = has_avx512().then_some("asm=AVX2");
-    [repeatable, given]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(":")
+    let repeatable = if has_avx512() { "asm=AVX2" } else { "" };
+    with_given(repeatable.to_owned(), X264_PARAMETERS, wished)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -223,8 +307,18 @@ impl Upload {
 /// # Errors
 /// Why the encoder is of no use on this machine.
 pub fn trial_encode(encoder: &str) -> Result<()> {
+    trial_speed(encoder, TRIAL_FRAMES).map(drop)
+}
+
+/// Encodes so many frames of 640x360 and gives how many there were per second.
+///
+/// # Errors
+/// Why the encoder is of no use on this machine.
+pub fn trial_speed(encoder: &str, frames: i64) -> Result<f64> {
     // Not smaller: some hardware refuses pictures under 256 columns.
     let (width, height) = (640, 360);
+    let pictures = (0..frames).map(|pts| trial_frame(width, height, pts));
+    let pictures: Vec<Frame> = pictures.collect::<Result<_>>()?;
     let options = VideoEncoderOptions {
         encoder: encoder.to_owned(),
         width,
@@ -232,32 +326,29 @@ pub fn trial_encode(encoder: &str) -> Result<()> {
         time_base: Rational::new(1, 25),
         frame_rate: Some(Rational::new(25, 1)),
         bit_rate: Some(800_000),
-        max_rate: Some(1_200_000),
-        buffer_size: Some(1_600_000),
+        max_rate: Backend::of(encoder).caps_average().then_some(1_200_000),
+        buffer_size: Backend::of(encoder).caps_average().then_some(1_600_000),
         gop: Some(100),
         ..VideoEncoderOptions::default()
     };
+    let began = Instant::now();
     let mut opened = VideoEncoder::open(&options)?;
     let (mut packets, mut key) = (0, false);
-    for pts in 0..=TRIAL_FRAMES {
-        if pts < TRIAL_FRAMES {
-            opened.send(Some(&trial_frame(width, height, pts)?), pts == 0)?;
-        } else {
-            opened.send(None, false)?;
-        }
+    let inputs = pictures.iter().map(Some).chain(std::iter::once(None));
+    for (number, input) in inputs.enumerate() {
+        opened.send(input, number == 0 && input.is_some())?;
         while let Some(packet) = opened.receive()? {
             key |= packets == 0 && packet.is_key() && !packet.data().is_empty();
             packets += 1;
         }
     }
-    if packets != TRIAL_FRAMES || !key {
+    if packets != frames || !key {
         let subject: Arc<str> = encoder.into();
-        let reason = format!(
-            "{packets} packets for {TRIAL_FRAMES} frames, starting with a key frame: {key}"
-        );
+        let reason =
+            format!("{packets} packets for {frames} frames, starting with a key frame: {key}");
         return Err(plain(&subject, "trial encoding", reason));
     }
-    Ok(())
+    Ok(frames as f64 / began.elapsed().as_secs_f64().max(1e-6))
 }
 
 /// A gradient that moves.
@@ -282,11 +373,19 @@ fn trial_frame(width: u32, height: u32, pts: i64) -> Result<Frame> {
 /// # Errors
 /// The last one's reason when none works.
 pub fn choose_h264_encoder() -> Result<String> {
+    choose_encoder(&H264_ENCODERS)
+}
+
+/// The first of these encoders whose trial works here.
+///
+/// # Errors
+/// The last one's reason when none works.
+pub fn choose_encoder(encoders: &[&str]) -> Result<String> {
     let mut outcome = Ok(());
-    for encoder in H264_ENCODERS {
+    for encoder in encoders {
         outcome = trial_encode(encoder);
         if outcome.is_ok() {
-            return Ok(encoder.to_owned());
+            return Ok((*encoder).to_owned());
         }
     }
     outcome.map(|()| String::new())

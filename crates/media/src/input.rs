@@ -27,11 +27,11 @@ use crate::stream::{Kind, Stream};
 /// Bytes read to learn the container; ffprobe's own bound.
 const FORMAT_PROBE_BYTES: u32 = 1 << 20;
 /// Bytes read to learn the streams' codecs; ffprobe's own bound.
-const STREAM_PROBE_BYTES: i64 = 5_000_000;
+pub(crate) const STREAM_PROBE_BYTES: i64 = 5_000_000;
 /// The most of a file that is taken for one picture.
 const MAX_PICTURE_BYTES: u64 = 1 << 28;
 /// A camera's file has a few streams; each costs memory and decoding while probing.
-const MAX_STREAMS: i32 = 100;
+pub(crate) const MAX_STREAMS: i32 = 100;
 
 /// Demuxers that only point elsewhere (playlists, session descriptions, numbered pictures,
 /// scripts), or that take any text for pictures. None of them reads media from its own file.
@@ -141,8 +141,8 @@ struct Context(*mut sys::AVFormatContext);
 
 impl Drop for Context {
     fn drop(&mut self) {
-        // SAFETY: ours alone, freed only here; null is allowed. The byte source is marked as
-        // custom, so it is left to its owner.
+        // SAFETY: ours alone, freed only here; null is allowed. A byte source of ours is marked as
+        // custom, so it is left to its owner; one of libav's own goes with the context.
         unsafe { sys::avformat_close_input(&mut self.0) };
     }
 }
@@ -161,6 +161,33 @@ impl Input {
     /// where their headers can be read alone.
     pub(crate) fn open_headers(path: &Path, options: &OpenOptions) -> Result<Self> {
         Self::open_with(path, options, true)
+    }
+
+    /// An input over a context that was opened by other means (`live`).
+    pub(crate) fn of_context(
+        context: *mut sys::AVFormatContext,
+        reader: Reader,
+        file: Arc<str>,
+        limits: Limits,
+    ) -> Result<Self> {
+        let mut input = Self {
+            context: Context(context),
+            reader,
+            file,
+            size: 0,
+            streams: Vec::new(),
+            selected: Vec::new(),
+        };
+        input.check_sizes(limits)?;
+        input.find_stream_info(limits, &[])?;
+        input.check_sizes(limits)?;
+        input.read_streams(limits)?;
+        Ok(input)
+    }
+
+    /// Sets the longest that one call may take.
+    pub(crate) fn set_patience(&mut self, patience: Duration) {
+        self.reader.source().set_patience(patience);
     }
 
     fn open_with(path: &Path, options: &OpenOptions, headers_only: bool) -> Result<Self> {
@@ -325,7 +352,7 @@ impl Input {
     /// Whether the demuxer is one of those that read one picture and make up a rate for it.
     pub fn is_single_picture(&self) -> bool {
         let container = self.container();
-        container.ends_with("pipe") || container == "ico"
+        container.ends_with("_pipe") || matches!(container, "image2pipe" | "ico")
     }
 
     /// FFmpeg's full name of the container family: "mov,mp4,m4a,3gp,3g2,mj2".
@@ -436,7 +463,8 @@ impl Input {
                 };
             }
             if code == sys::AVERROR(libc::EAGAIN) {
-                if self.reader.source().expired {
+                let source = self.reader.source();
+                if source.expired || source.stopped() {
                     return Err(self.failure("reading", sys::AVERROR_EXIT));
                 }
                 continue;
@@ -670,7 +698,12 @@ fn refusal(reader: &mut Reader, file: &Arc<str>) -> Result<()> {
 }
 
 /// The one place where a demuxer's return code becomes an error.
-fn failure(reader: &mut Reader, file: &Arc<str>, operation: &'static str, code: i32) -> Error {
+pub(crate) fn failure(
+    reader: &mut Reader,
+    file: &Arc<str>,
+    operation: &'static str,
+    code: i32,
+) -> Error {
     let file = Arc::clone(file);
     let source = reader.source();
     if source.expired {

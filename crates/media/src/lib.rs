@@ -1,7 +1,8 @@
 //! The only room that touches FFmpeg's libraries: probe, decode, filter, scale, encode, mux.
 //!
 //! Every libav object lives behind a small owned type that frees it; no libav type is public.
-//! An [`Input`] opens nothing but the file it was given, bounded in time and in picture size.
+//! An [`Input`] opens nothing but the file it was given, bounded in time and in picture size; an
+//! address only where it is asked for by [`Input::open_live`].
 //! What to decode, which rungs to make and where bytes go is decided elsewhere.
 //!
 //! Without the default feature `full` only the decoder of single access units is there, and
@@ -28,6 +29,8 @@ mod encoder;
 #[cfg_attr(not(feature = "full"), allow(dead_code))]
 mod error;
 #[cfg(feature = "full")]
+mod exif;
+#[cfg(feature = "full")]
 mod file;
 #[cfg_attr(not(feature = "full"), allow(dead_code))]
 mod format;
@@ -40,7 +43,11 @@ mod hardware;
 #[cfg(feature = "full")]
 mod headers;
 #[cfg(feature = "full")]
+mod heif;
+#[cfg(feature = "full")]
 mod input;
+#[cfg(feature = "full")]
+mod live;
 #[cfg_attr(not(feature = "full"), allow(dead_code))]
 mod log;
 #[cfg(feature = "full")]
@@ -50,18 +57,30 @@ mod normalise;
 #[cfg(feature = "full")]
 mod packet;
 #[cfg(feature = "full")]
+mod picture;
+#[cfg(feature = "full")]
+mod pool;
+#[cfg(feature = "full")]
 mod probe;
 #[cfg(feature = "full")]
 mod rational;
 #[cfg(feature = "full")]
+mod render;
+#[cfg(feature = "full")]
 mod scaler;
 #[cfg(feature = "full")]
+mod still;
+#[cfg(feature = "full")]
 mod stream;
+#[cfg(feature = "full")]
+mod subtitle;
+#[cfg(feature = "full")]
+mod test_clip;
 #[cfg(feature = "full")]
 mod thumbnail;
 
 pub use access_unit::{
-    AccessUnitDecoder, AccessUnitLimits, Decoded, Picture, Rows, StatelessCodec,
+    AccessUnitDecoder, AccessUnitLimits, Decoded, Destination, Picture, Place, Rows, StatelessCodec,
 };
 #[cfg(feature = "full")]
 pub use audio::{AudioEncoder, AudioEncoderOptions};
@@ -72,7 +91,7 @@ pub use colour::Colour;
 #[cfg(feature = "full")]
 pub use decoder::Decoder;
 #[cfg(feature = "full")]
-pub use encoder::{VideoEncoder, VideoEncoderOptions, encoder_build};
+pub use encoder::{VideoEncoder, VideoEncoderOptions, encoder_build, library_version};
 pub use error::{Error, Result};
 pub use format::PixelFormat;
 #[cfg(feature = "full")]
@@ -80,9 +99,14 @@ pub use frame::Frame;
 #[cfg(feature = "full")]
 pub use graph::{AudioSource, Graph, VideoSource, has_filter};
 #[cfg(feature = "full")]
-pub use hardware::{H264_ENCODERS, choose_h264_encoder, trial_encode};
+pub use hardware::{
+    AV1_ENCODERS, H264_ENCODERS, HEVC_ENCODERS, PRESETS, choose_encoder, choose_h264_encoder,
+    trial_encode, trial_speed,
+};
 #[cfg(feature = "full")]
 pub use input::{Input, OpenOptions};
+#[cfg(feature = "full")]
+pub use live::{LIVE_SCHEMES, LiveOptions};
 #[cfg(feature = "full")]
 pub use muxer::{Muxer, MuxerStream};
 #[cfg(feature = "full")]
@@ -90,12 +114,22 @@ pub use normalise::{AudioChain, ColourTreatment, VideoChain};
 #[cfg(feature = "full")]
 pub use packet::Packet;
 #[cfg(feature = "full")]
+pub use picture::{Pictured, picture};
+#[cfg(feature = "full")]
+pub use pool::FramePool;
+#[cfg(feature = "full")]
 pub use probe::{AudioStream, Probe, SubtitleStream, VideoStream, probe};
 #[cfg(feature = "full")]
 pub use rational::Rational;
 #[cfg(feature = "full")]
+pub use render::{Encode, Made, Pace, Recipe, Track, render};
+#[cfg(feature = "full")]
 pub use scaler::{Geometry, Scaler};
 #[cfg(feature = "full")]
-pub use stream::{Hdr, Kind, Orientation, Stream};
+pub use stream::{Hdr, Kind, Orientation, Stream, square};
 #[cfg(feature = "full")]
-pub use thumbnail::thumbnail;
+pub use subtitle::{Caption, SubtitleDecoder};
+#[cfg(feature = "full")]
+pub use test_clip::{TestClip, test_clip};
+#[cfg(feature = "full")]
+pub use thumbnail::{jpeg, thumbnail};

@@ -6,6 +6,7 @@
 
 use ffmpeg_sys_the_third::AVFieldOrder;
 
+use crate::colour::Colour;
 use crate::graph::has_filter;
 use crate::stream::{Kind, Orientation, Stream};
 
@@ -74,10 +75,15 @@ impl AudioChain {
     /// Stereo planar float at `sample_rate`. Frames' times must count from the moment that is to
     /// be zero: sound before it is cut, silence is put in where sound starts later or pauses.
     pub fn stereo(sample_rate: u32) -> Self {
+        Self::of_layout(sample_rate, "stereo")
+    }
+
+    /// The same in any layout, by FFmpeg's name.
+    pub(crate) fn of_layout(sample_rate: u32, layout: &str) -> Self {
         // async=1 fills and trims and never stretches; first_pts is in output samples.
         let description = format!(
             "aresample={sample_rate}:async=1:first_pts=0:min_hard_comp=0.05,\
-             aformat=sample_fmts=fltp:sample_rates={sample_rate}:channel_layouts=stereo"
+             aformat=sample_fmts=fltp:sample_rates={sample_rate}:channel_layouts={layout}"
         );
         Self {
             description,
@@ -122,14 +128,17 @@ pub(crate) fn treatment(stream: &Stream) -> ColourTreatment {
     }
 }
 
-fn can_tone_map() -> bool {
+pub(crate) fn can_tone_map() -> bool {
     has_filter("zscale") && has_filter("tonemap")
 }
 
 /// Linear light in float, compressed by Hable's curve, BT.709 out. What the stream leaves
 /// unspecified is BT.2020, as BT.2100 says.
 pub(crate) fn tone_map(stream: &Stream) -> String {
-    let colour = stream.parameters.colour();
+    tone_map_of(stream.parameters.colour())
+}
+
+pub(crate) fn tone_map_of(colour: Colour) -> String {
     let transfer = if colour.is_hlg() {
         "arib-std-b67"
     } else {

@@ -11,12 +11,15 @@ use serde::Serialize;
 
 use crate::error::Result;
 use crate::input::{Input, OpenOptions};
+use crate::picture::is_heif_still;
 use crate::rational::Rational;
 use crate::stream::{Hdr, Kind, Stream};
 
 /// Everything worth knowing about a file.
 #[derive(Clone, Debug, Serialize)]
 pub struct Probe {
+    /// A still picture, whatever reads it.
+    pub picture: bool,
     /// FFmpeg's full name of the container family.
     pub container: &'static str,
     /// Length in seconds; null for pictures.
@@ -127,15 +130,35 @@ pub struct SubtitleStream {
 /// # Errors
 /// As [`Input::open`].
 pub fn probe(path: &Path, options: &OpenOptions) -> Result<Probe> {
-    let mut input = Input::open_headers(path, options)?;
+    let opened = Input::open_headers(path, options);
+    let heif = is_heif_still(path).is_ok_and(|heif| heif);
+    let mut input = match opened {
+        // What FFmpeg does not open the picture's own reader may.
+        Err(_) if heif => {
+            return Ok(Probe {
+                picture: true,
+                container: "heif",
+                duration_s: None,
+                bit_rate: None,
+                size: path.metadata().map_or(0, |file| file.len()),
+                video: Vec::new(),
+                audio: Vec::new(),
+                subtitles: Vec::new(),
+            });
+        }
+        opened => opened?,
+    };
+    let single = heif || input.is_single_picture();
     let streams = input.streams().to_vec();
     let mut video = Vec::new();
     for stream in streams.iter().filter(|stream| stream.kind == Kind::Video) {
-        video.push(video_stream(stream, &mut input)?);
+        video.push(video_stream(stream, single, &mut input)?);
     }
     let of_kind = |kind| streams.iter().filter(move |stream| stream.kind == kind);
-    let picture = input.is_single_picture();
+    let shown = video.iter().any(|video| !video.attached_picture);
+    let picture = heif || single && shown;
     Ok(Probe {
+        picture,
         container: input.container(),
         duration_s: input.duration_s().filter(|_| !picture),
         bit_rate: input.bit_rate().filter(|_| !picture),
@@ -146,11 +169,11 @@ pub fn probe(path: &Path, options: &OpenOptions) -> Result<Probe> {
     })
 }
 
-fn video_stream(stream: &Stream, input: &mut Input) -> Result<VideoStream> {
+fn video_stream(stream: &Stream, single: bool, input: &mut Input) -> Result<VideoStream> {
     let parameters = &stream.parameters;
     let format = stream.pixel_format();
     let colour = parameters.colour();
-    let still = input.is_single_picture() || stream.attached_picture;
+    let still = single || stream.attached_picture;
     let (fps, variable_rate) = if still {
         (None, false)
     } else {

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use ffmpeg_sys_the_third as sys;
 
 use crate::colour::Colour;
-use crate::error::{Result, libav, out_of_memory, plain};
+use crate::error::{Result, libav, out_of_memory};
 use crate::format::PixelFormat;
 use crate::frame::Frame;
 use crate::log;
+use crate::pool::FramePool;
 use crate::rational::Rational;
 
 /// swscale.h, stable since 2009: written here because FFmpeg 8 turned the macros into an enum.
@@ -21,9 +22,6 @@ const SWS_LANCZOS: i64 = 1 << 9;
 const SWS_ACCURATE_RND: i64 = 1 << 18;
 /// Chroma at full horizontal resolution when the source is RGB.
 const SWS_FULL_CHR_H_INP: i64 = 1 << 14;
-
-/// Rows start at multiples of this, as the widest vector instructions like.
-const ALIGNMENT: usize = 64;
 
 /// Everything about a picture that a scaler must know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +76,7 @@ pub struct Scaler {
     asked: Geometry,
     /// `asked` with what it left open filled from the source.
     target: Geometry,
-    pool: Pool,
+    pool: FramePool,
     subject: Arc<str>,
 }
 
@@ -119,7 +117,7 @@ impl Scaler {
             ..asked
         };
         let context = Context::new(&source, &target, &subject)?;
-        let pool = Pool::new(&target, &subject)?;
+        let pool = FramePool::new(target.width, target.height, target.format)?;
         Ok(Self {
             context,
             source,
@@ -142,7 +140,7 @@ impl Scaler {
         if geometry != self.source {
             *self = Self::new(geometry, self.asked)?;
         }
-        let mut scaled = self.pool.frame(&self.target, &self.subject)?;
+        let mut scaled = self.pool.frame()?;
         // SAFETY: both frames are live; only properties are copied, not planes.
         let code = unsafe { sys::av_frame_copy_props(scaled.as_mut_ptr(), frame.as_ptr()) };
         if code < 0 {
@@ -287,100 +285,4 @@ fn matrix(side: &Geometry, other: &Geometry) -> i32 {
             .space
     };
     i32::try_from(space).unwrap_or(1)
-}
-
-/// Recycled picture memory. Buffers in use outlive the pool; libav counts.
-struct Pool {
-    pool: *mut sys::AVBufferPool,
-    strides: [i32; 4],
-    rows: u32,
-}
-
-// SAFETY: libav's pools are guarded by their own lock.
-unsafe impl Send for Pool {}
-
-impl Pool {
-    fn new(geometry: &Geometry, subject: &Arc<str>) -> Result<Self> {
-        let too_large = || plain(subject, "opening the scaler", "picture too large");
-        let width = (geometry.width as usize).next_multiple_of(ALIGNMENT);
-        let width = i32::try_from(width).map_err(|_| too_large())?;
-        let mut strides = [0; 4];
-        // SAFETY: four writable values, as the function fills.
-        let code = unsafe {
-            sys::av_image_fill_linesizes(strides.as_mut_ptr(), geometry.format.raw(), width)
-        };
-        if code < 0 {
-            return Err(libav(subject, "opening the scaler", code));
-        }
-        for stride in &mut strides {
-            *stride = (*stride as usize).next_multiple_of(ALIGNMENT) as i32;
-        }
-        // Vector code writes whole blocks of rows; two more rows keep that inside.
-        let rows = geometry.height.next_multiple_of(2) + 2;
-        let size = layout(&strides, geometry.format, rows, ptr::null_mut())
-            .ok_or_else(too_large)?
-            .1;
-        // SAFETY: allocates nothing but the pool; null is checked. `None` is libav's allocator.
-        let pool = unsafe { sys::av_buffer_pool_init(size + ALIGNMENT, None) };
-        if pool.is_null() {
-            return Err(out_of_memory(subject, "opening the scaler"));
-        }
-        Ok(Self {
-            pool,
-            strides,
-            rows,
-        })
-    }
-
-    fn frame(&self, geometry: &Geometry, subject: &Arc<str>) -> Result<Frame> {
-        let mut frame = Frame::empty()?;
-        // SAFETY: the pool is live; null is checked, and the reference passes to the frame.
-        let buffer = unsafe { sys::av_buffer_pool_get(self.pool) };
-        if buffer.is_null() {
-            return Err(out_of_memory(subject, "allocating a picture"));
-        }
-        let raw = frame.raw_mut();
-        raw.buf[0] = buffer;
-        raw.width = geometry.width as i32;
-        raw.height = geometry.height as i32;
-        raw.format = geometry.format.0;
-        // SAFETY: the buffer reference is live.
-        let base = unsafe { (*buffer).data };
-        let (planes, _) = layout(&self.strides, geometry.format, self.rows, base)
-            .ok_or_else(|| plain(subject, "allocating a picture", "picture too large"))?;
-        raw.data[..4].copy_from_slice(&planes);
-        raw.linesize[..4].copy_from_slice(&self.strides);
-        raw.extended_data = raw.data.as_mut_ptr();
-        Ok(frame)
-    }
-}
-
-/// Where the planes of a picture lie from `base` on, and the bytes they take.
-fn layout(
-    strides: &[i32; 4],
-    format: PixelFormat,
-    rows: u32,
-    base: *mut u8,
-) -> Option<([*mut u8; 4], usize)> {
-    let mut planes = [ptr::null_mut(); 4];
-    let rows = i32::try_from(rows).ok()?;
-    // SAFETY: four writable pointers and four readable strides; with a null base the pointers
-    // stay null and only the size is computed.
-    let size = unsafe {
-        sys::av_image_fill_pointers(
-            planes.as_mut_ptr(),
-            format.raw(),
-            rows,
-            base,
-            strides.as_ptr(),
-        )
-    };
-    Some((planes, usize::try_from(size).ok()?))
-}
-
-impl Drop for Pool {
-    fn drop(&mut self) {
-        // SAFETY: ours alone, given up only here; buffers still in use keep the memory alive.
-        unsafe { sys::av_buffer_pool_uninit(&mut self.pool) };
-    }
 }

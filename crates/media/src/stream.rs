@@ -108,12 +108,67 @@ pub struct Stream {
     pub base_rate: Option<Rational>,
     /// Three-letter language code as the container has it; `None` for "und".
     pub language: Option<String>,
+    /// What the container calls it.
+    pub title: Option<String>,
     /// Whether it is a cover picture rather than video.
     pub attached_picture: bool,
     /// Whether the container marks it as the one to play.
     pub default: bool,
+    /// Whether its subtitles are to be shown even where none were asked for.
+    pub forced: bool,
+    /// What else the container marks it as, by libav's flags: a comment, for those who hear badly.
+    pub(crate) disposition: libc::c_int,
     /// Whether a Dolby Vision configuration record is present.
     pub dolby_vision: bool,
+    /// What the container says beside the codec, as libav has it.
+    pub(crate) side_data: Vec<SideData>,
+}
+
+/// One thing that a container says of a stream beside its codec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SideData {
+    kind: sys::AVPacketSideDataType,
+    bytes: Vec<u8>,
+}
+
+impl SideData {
+    /// The same, of whatever it is said in place of a container.
+    pub fn new(kind: sys::AVPacketSideDataType, bytes: Vec<u8>) -> Self {
+        Self { kind, bytes }
+    }
+
+    /// What of such a kind is among these.
+    pub fn find(all: &[Self], kind: sys::AVPacketSideDataType) -> Option<&[u8]> {
+        let found = all.iter().find(|data| data.kind == kind)?;
+        Some(&found.bytes)
+    }
+
+    /// What is kept where a stream is copied.
+    const KEPT: [sys::AVPacketSideDataType; 3] = [
+        sys::AVPacketSideDataType::DISPLAYMATRIX,
+        sys::AVPacketSideDataType::MASTERING_DISPLAY_METADATA,
+        sys::AVPacketSideDataType::CONTENT_LIGHT_LEVEL,
+    ];
+
+    /// Says it of a stream to be muxed; false when memory is out.
+    ///
+    /// # Safety
+    /// `stream` must be a stream of a live output context whose header is not written.
+    pub unsafe fn add_to(&self, stream: *mut sys::AVStream) -> bool {
+        // SAFETY: the caller vouches for the stream, which from FFmpeg 6.1 on got its parameters'
+        // side data with them; what is allocated here is as long as what is copied.
+        unsafe {
+            if side_data(&*stream, self.kind).is_some() {
+                return true;
+            }
+            let data = new_side_data(stream, self.kind, self.bytes.len());
+            if data.is_null() {
+                return false;
+            }
+            data.copy_from_nonoverlapping(self.bytes.as_ptr(), self.bytes.len());
+        }
+        true
+    }
 }
 
 impl Stream {
@@ -128,10 +183,11 @@ impl Stream {
         };
         let matrix = side_data(raw, sys::AVPacketSideDataType::DISPLAYMATRIX);
         // SAFETY: the caller vouches for the stream; its dictionary and side data live with it.
-        let (orientation, language) = unsafe {
+        let (orientation, language, title) = unsafe {
             (
                 matrix.and_then(|(data, size)| Orientation::from_side_data(data, size)),
                 dictionary::entry(raw.metadata, c"language", 0),
+                dictionary::entry(raw.metadata, c"title", 0),
             )
         };
         let rate = |raw| Rational::known(raw).filter(|_| kind == Kind::Video && !single);
@@ -152,9 +208,23 @@ impl Stream {
             language: language
                 .map(|(_, code)| code)
                 .filter(|code| !code.is_empty() && code != "und"),
+            title: title
+                .map(|(_, title)| title.trim().to_owned())
+                .filter(|title| !title.is_empty()),
             attached_picture: raw.disposition & sys::AV_DISPOSITION_ATTACHED_PIC != 0,
             default: raw.disposition & sys::AV_DISPOSITION_DEFAULT != 0,
+            forced: raw.disposition & sys::AV_DISPOSITION_FORCED != 0,
+            disposition: raw.disposition,
             dolby_vision: side_data(raw, sys::AVPacketSideDataType::DOVI_CONF).is_some(),
+            side_data: SideData::KEPT
+                .into_iter()
+                .filter_map(|kind| {
+                    let (data, size) = side_data(raw, kind)?;
+                    // SAFETY: libav keeps `size` readable bytes there.
+                    let bytes = unsafe { std::slice::from_raw_parts(data, size) }.to_vec();
+                    Some(SideData { kind, bytes })
+                })
+                .collect(),
             parameters,
         }
     }
@@ -225,7 +295,8 @@ impl Stream {
 }
 
 /// A picture's size once its pixels are made square: never smaller than it is stored.
-pub(crate) fn square(width: u32, height: u32, aspect: Rational) -> (u32, u32) {
+/// A size with square pixels: the smaller side of the stretched pair is kept, the other grows.
+pub fn square(width: u32, height: u32, aspect: Rational) -> (u32, u32) {
     let aspect = aspect.to_f64();
     // Absurd aspects come from damaged headers; a 1:100 picture helps nobody.
     if !(0.05..=20.0).contains(&aspect) {
@@ -257,6 +328,41 @@ fn side_data(raw: &sys::AVStream, kind: sys::AVPacketSideDataType) -> Option<(*c
         .as_ref()?;
         Some((entry.data.cast_const(), entry.size))
     }
+}
+
+/// # Safety
+/// `stream` must be a stream of a live output context.
+#[cfg(ffmpeg_6_1)]
+unsafe fn new_side_data(
+    stream: *mut sys::AVStream,
+    kind: sys::AVPacketSideDataType,
+    size: usize,
+) -> *mut u8 {
+    // SAFETY: the caller vouches for the stream; an entry that cannot be made is null.
+    unsafe {
+        let parameters = (*stream).codecpar;
+        sys::av_packet_side_data_new(
+            &mut (*parameters).coded_side_data,
+            &mut (*parameters).nb_coded_side_data,
+            kind,
+            size,
+            0,
+        )
+        .as_ref()
+        .map_or(std::ptr::null_mut(), |entry| entry.data)
+    }
+}
+
+/// # Safety
+/// `stream` must be a stream of a live output context.
+#[cfg(not(ffmpeg_6_1))]
+unsafe fn new_side_data(
+    stream: *mut sys::AVStream,
+    kind: sys::AVPacketSideDataType,
+    size: usize,
+) -> *mut u8 {
+    // SAFETY: the caller vouches for the stream.
+    unsafe { sys::av_stream_new_side_data(stream, kind, size) }
 }
 
 #[cfg(not(ffmpeg_6_1))]

@@ -4,23 +4,21 @@
 //! dynamic range. Still pictures are their own thumbnail.
 
 use std::path::Path;
-use std::ptr;
 use std::sync::Arc;
 
 use ffmpeg_sys_the_third as sys;
 
 use crate::colour::Colour;
-use crate::context::CodecContext;
 use crate::decoder::Decoder;
-use crate::encoder::{find, receive};
-use crate::error::{Error, Result, libav, plain};
+use crate::error::{Error, Result};
 use crate::format::PixelFormat;
 use crate::frame::Frame;
-use crate::graph::{Graph, VideoSource};
 use crate::input::{Input, OpenOptions};
 use crate::normalise::{ColourTreatment, deinterlace, orient, tone_map, treatment};
+use crate::picture::own_picture;
 use crate::rational::Rational;
 use crate::scaler::{Geometry, Scaler};
+use crate::still::{encoded, filtered};
 use crate::stream::{Kind, Orientation, Stream, square};
 
 /// Where to look, as shares of the whole; the last ones only if all before are near black.
@@ -41,19 +39,27 @@ const QUANTISER: i32 = 3;
 /// # Errors
 /// As [`Input::open`]; [`Error::NoVideo`] where there is neither video nor a cover picture.
 pub fn thumbnail(path: &Path, max_width: u32) -> Result<Vec<u8>> {
+    let frame = match own_picture(path, max_width, max_width.saturating_mul(2))? {
+        Some(still) => still,
+        None => of_stream(path, max_width)?,
+    };
+    let target = Geometry {
+        colour: Colour::JPEG,
+        ..Geometry::new(frame.width(), frame.height(), PixelFormat::YUVJ420P)
+    };
+    let frame = Scaler::new(Geometry::of(&frame), target)?.scale(&frame)?;
+    jpeg(&frame, QUANTISER)
+}
+
+/// A picture of the video, upright and no larger than the thumbnail.
+fn of_stream(path: &Path, max_width: u32) -> Result<Frame> {
     let mut input = Input::open(path, &OpenOptions::default())?;
     let stream = choose(&input)?;
     let frame = representative(&mut input, &stream)?;
     let frame = deinterlaced(frame, &stream)?;
     let orientation = upright(&stream, &frame);
     let frame = shrunk(&frame, &stream, orientation, max_width)?;
-    let frame = turned(frame, &stream, orientation)?;
-    let target = Geometry {
-        colour: Colour::JPEG,
-        ..Geometry::new(frame.width(), frame.height(), PixelFormat::YUVJ420P)
-    };
-    let frame = Scaler::new(Geometry::of(&frame), target)?.scale(&frame)?;
-    jpeg(&frame)
+    turned(frame, &stream, orientation)
 }
 
 /// The video, else a cover picture.
@@ -261,52 +267,15 @@ fn turned(frame: Frame, stream: &Stream, orientation: Orientation) -> Result<Fra
     }
 }
 
-fn filtered(mut frame: Frame, description: &str) -> Result<Frame> {
-    let time_base = Rational::new(1, 25);
-    frame.set_pts(Some(0));
-    let mut graph = Graph::video(description, &VideoSource::of(&frame, time_base, None))?;
-    graph.push(Some(&frame))?;
-    graph.push(None)?;
-    let subject: Arc<str> = "thumbnail".into();
-    graph
-        .pull()?
-        .ok_or_else(|| plain(&subject, "filtering", "no picture came out"))
-}
-
-fn jpeg(frame: &Frame) -> Result<Vec<u8>> {
-    let subject: Arc<str> = format!("mjpeg {}x{}", frame.width(), frame.height()).into();
-    let codec = find("mjpeg", &subject)?;
-    // SAFETY: the codec was found in the library.
-    let mut context = unsafe { CodecContext::new(codec, &subject)? };
-    let time_base = Rational::new(1, 25);
-    let raw = context.raw_mut();
-    raw.width = frame.raw().width;
-    raw.height = frame.raw().height;
-    raw.pix_fmt = PixelFormat::YUVJ420P.raw();
-    raw.color_range = sys::AVColorRange::JPEG;
-    raw.time_base = time_base.raw();
-    raw.thread_count = 1;
-    raw.flags |= sys::AV_CODEC_FLAG_QSCALE as i32;
-    raw.global_quality = QUANTISER * sys::FF_QP2LAMBDA;
-    // SAFETY: the context was made for this codec and is not open yet.
-    let code = unsafe { sys::avcodec_open2(context.as_mut_ptr(), codec, ptr::null_mut()) };
-    if code < 0 {
-        return Err(libav(&subject, "opening the encoder", code));
-    }
-    let mut frame = frame.clone();
-    frame.set_pts(Some(0));
-    let raw = frame.raw_mut();
-    raw.pict_type = sys::AVPictureType::NONE;
-    raw.quality = QUANTISER * sys::FF_QP2LAMBDA;
-    for input in [frame.as_ptr(), ptr::null()] {
-        // SAFETY: the context is open; the frame is live or null and only read and referenced.
-        let code = unsafe { sys::avcodec_send_frame(context.as_mut_ptr(), input) };
-        if code < 0 {
-            return Err(libav(&subject, "encoding", code));
-        }
-    }
-    match receive(&mut context, time_base, &subject)? {
-        Some(packet) => Ok(packet.data().to_vec()),
-        None => Err(plain(&subject, "encoding", "no picture came out")),
-    }
+/// The picture, which must be full-range 4:2:0 in 8 bit, as JPEG. The same bytes for the same picture.
+/// `quantiser` is mjpeg's scale: 1 is best, 31 smallest.
+///
+/// # Errors
+/// [`Error::Libav`] for any other layout.
+pub fn jpeg(frame: &Frame, quantiser: i32) -> Result<Vec<u8>> {
+    encoded("mjpeg", frame, quantiser, |context| {
+        context.color_range = sys::AVColorRange::JPEG;
+        // Square pixels are said in a JFIF header, which also says what the colours are.
+        context.sample_aspect_ratio = Rational::ONE.raw();
+    })
 }

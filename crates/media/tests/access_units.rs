@@ -12,8 +12,8 @@ use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
 
 use media::{
-    AccessUnitDecoder, AccessUnitLimits, Decoder, Frame, Input, OpenOptions, Picture, Rows,
-    StatelessCodec,
+    AccessUnitDecoder, AccessUnitLimits, Decoder, Destination, Frame, Input, OpenOptions, Picture,
+    Rows, StatelessCodec,
 };
 use written::{Slice, Structure, parameter_sets};
 
@@ -323,7 +323,9 @@ fn decode(codec: StatelessCodec, units: &[Vec<u8>], by_rows: bool) -> Outcome {
         let id = index as u64;
         let mut assembly = Assembly::new();
         let decoded = match by_rows {
-            true => decoder.decode_with(&[unit], id, &mut |rows| assembly.take(&rows)),
+            true => decoder.decode_with(&[unit], id, Destination::Own, &mut |rows| {
+                assembly.take(&rows)
+            }),
             false => decoder.decode(&[unit], id),
         };
         match decoded {
@@ -457,6 +459,8 @@ fn carried_streams() {
         ("64x64-I-P-B-P.h264", 3, 3, 3),
         ("cars_320x240.h264", 30, 30, 30),
         ("sample_h262_mpeg_audio.ts", 3, 3, 3),
+        ("field-pictures.m2v", 20, 10, 10),
+        ("dual-prime.m2v", 12, 6, 6),
         ("vp8.webm", 10, 10, 0),
         // Two of its packets hold a picture that is not shown beside one that is.
         ("bear-vp9-odd-dimensions.webm", 32, 32, 0),
@@ -774,7 +778,7 @@ fn written_units() {
         let mut decoder = AccessUnitDecoder::open(StatelessCodec::H264, LIMITS).unwrap();
         for (id, (unit, expected)) in (0..).zip(&units) {
             let at = format!("{name}: unit {id}");
-            let decoded = match decoder.decode_with(&[unit], id, &mut |_| {}) {
+            let decoded = match decoder.decode_with(&[unit], id, Destination::Own, &mut |_| {}) {
                 Ok(decoded) => decoded,
                 Err(error) => {
                     assert!(!expected.sound, "{at}: {error}");

@@ -151,3 +151,15 @@ fn damaged_files_end_in_an_answer() {
         );
     }
 }
+
+#[test]
+fn stills_are_pictures_also_those_that_ffmpeg_does_not_open() {
+    let Some(folder) = media_folder() else { return };
+    for name in ["heic/RGB_8__29x100.heif", "avif/bw.avif"] {
+        let path = folder.join("image").join(name);
+        let seen = probe(&path, &OpenOptions::default()).unwrap();
+        assert!(seen.picture, "{name}: {seen:?}");
+        let timed = seen.video.iter().any(|video| video.fps.is_some());
+        assert!(!timed && seen.duration_s.is_none(), "{name}: {seen:?}");
+    }
+}

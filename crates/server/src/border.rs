@@ -1,11 +1,13 @@
 //! What every request and every answer passes: who may ask, and the headers a browser needs to
 //! keep Kinora's page and other people's pages apart.
 //!
-//! There is no login yet, so a server on loopback trusts everybody who can reach loopback, and
-//! that must not include every web site that a browser on this machine shows. Two doors are shut:
-//! a site whose name was pointed at 127.0.0.1 (DNS rebinding) is recognised by its `Host`, and a
-//! form or script on another site that changes something here (CSRF) by `Origin` and
-//! `Sec-Fetch-Site` (Fetch standard, section 3.2 and 3.7; OWASP's CSRF cheat sheet).
+//! A server on loopback trusts everybody who can reach loopback, and that must not include every
+//! web site that a browser on this machine shows, nor everybody behind a proxy. Three doors are
+//! shut: a site whose name was pointed at 127.0.0.1 (DNS rebinding) is recognised by its `Host`, a
+//! proxy that nobody told the server of by what it adds, and a form or script on another site that
+//! changes something here (CSRF) by `Origin` and `Sec-Fetch-Site` (Fetch standard, section 3.2 and
+//! 3.7; OWASP's CSRF cheat sheet). Where a login is needed, `Host` proves nothing and need not: a
+//! rebound name has no cookie of ours.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -17,19 +19,25 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
+use crate::auth;
+use crate::auth::client::Client;
 use crate::problem::Problem;
 
 /// The page runs its own scripts and styles only; hls.js makes its worker and its media from
-/// blobs. Nobody may frame it.
+/// blobs, and each track of captions from an empty `data:`. Nobody may frame it.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; font-src 'self'; \
+    img-src 'self' data: blob:; media-src 'self' data: blob:; connect-src 'self'; font-src 'self'; \
     manifest-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
 
 /// Checks the request, runs it, writes problems out, adds headers.
-pub(crate) async fn pass(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub(crate) async fn pass(
+    State(app): State<Arc<App>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let path = request.uri().path().to_owned();
-    let mut response = match check(&app, &request) {
+    let mut response = match admit(&app, &mut request).await {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
@@ -37,38 +45,43 @@ pub(crate) async fn pass(State(app): State<Arc<App>>, request: Request, next: Ne
         problem.write(&path, &mut response);
     }
     secure(response.headers_mut());
+    if app.login && !app.config.public_content {
+        keep_private(response.headers_mut());
+    }
     response
 }
 
-fn check(app: &App, request: &Request) -> Result<(), Problem> {
-    let headers = request.headers();
-    let host = host(request);
-    if app.address.ip().is_loopback() && !host.as_ref().is_some_and(is_this_machine) {
+/// Leaves in the request who sent it, from where.
+async fn admit(app: &Arc<App>, request: &mut Request) -> Result<(), Problem> {
+    let client = Client::of(request, &app.config.proxies, app.config.tls.is_some());
+    check(app, request, &client)?;
+    request.extensions_mut().insert(client);
+    auth::admit(app, request).await
+}
+
+fn check(app: &App, request: &Request, client: &Client) -> Result<(), Problem> {
+    let host = client.host.as_ref();
+    if !app.login && !host.is_some_and(is_this_machine) {
         return Err(Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "this server listens on this machine only and answers to localhost and loopback \
              addresses; start it with --listen to give it another address",
         ));
     }
-    if changes(request.method()) && is_foreign(headers, host.as_ref()) {
+    if !app.login && client.strange_proxy {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "the request came through a proxy, and this server trusts everybody who reaches it; \
+             start it with --proxy ADDRESS to name the proxy and to make tokens needed",
+        ));
+    }
+    if changes(request.method()) && is_foreign(request.headers(), host, app.public_host.as_ref()) {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "the request comes from another web site",
         ));
     }
     Ok(())
-}
-
-/// The authority the client asked for: of the request line when it has one, else `Host`.
-fn host(request: &Request) -> Option<Authority> {
-    if let Some(authority) = request.uri().authority() {
-        return Some(authority.clone());
-    }
-    let mut values = request.headers().get_all(header::HOST).iter();
-    let (Some(host), None) = (values.next(), values.next()) else {
-        return None;
-    };
-    Authority::try_from(host.as_bytes()).ok()
 }
 
 fn is_this_machine(host: &Authority) -> bool {
@@ -85,8 +98,9 @@ fn changes(method: &Method) -> bool {
 }
 
 /// Whether a browser says that the request was made by a page from elsewhere. Programs that are
-/// no browsers send neither header.
-fn is_foreign(headers: &HeaderMap, host: Option<&Authority>) -> bool {
+/// no browsers send neither header. `public` is where the server is reached from outside, when a
+/// proxy that rewrites `Host` stands before it.
+fn is_foreign(headers: &HeaderMap, host: Option<&Authority>, public: Option<&Authority>) -> bool {
     let fetched_from = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     if matches!(fetched_from, Some(site) if site != b"same-origin" && site != b"none") {
         return true;
@@ -99,10 +113,9 @@ fn is_foreign(headers: &HeaderMap, host: Option<&Authority>) -> bool {
         .ok()
         .and_then(|origin| origin.split_once("://"))
         .map(|(_, authority)| authority);
-    match (authority, host) {
-        (Some(origin), Some(host)) => !origin.eq_ignore_ascii_case(host.as_str()),
-        _ => true,
-    }
+    let Some(origin) = authority else { return true };
+    let is = |host: &Authority| origin.eq_ignore_ascii_case(host.as_str());
+    !host.into_iter().chain(public).any(is)
 }
 
 /// Adds what is not there: a handler that set its own policy (the gateway) keeps it.
@@ -116,6 +129,21 @@ fn secure(headers: &mut HeaderMap) {
         headers
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
+    }
+}
+
+/// What one caller may read, a cache between here and there may not give to another (RFC 9111,
+/// section 3.5).
+fn keep_private(headers: &mut HeaderMap) {
+    let Some(control) = headers.get_mut(header::CACHE_CONTROL) else {
+        return;
+    };
+    let rest = control
+        .to_str()
+        .ok()
+        .and_then(|text| text.strip_prefix("public"));
+    if let Some(private) = rest.and_then(|rest| format!("private{rest}").parse().ok()) {
+        *control = private;
     }
 }
 
@@ -164,10 +192,18 @@ mod tests {
                 headers.insert("sec-fetch-site", HeaderValue::from_static(site));
             }
             assert_eq!(
-                is_foreign(&headers, Some(&host)),
+                is_foreign(&headers, Some(&host), None),
                 foreign,
                 "{origin:?} {site:?}"
             );
         }
+        let public = Authority::from_static("media.example");
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            header::ORIGIN,
+            HeaderValue::from_static("https://media.example"),
+        );
+        assert!(is_foreign(&headers, Some(&host), None));
+        assert!(!is_foreign(&headers, Some(&host), Some(&public)));
     }
 }

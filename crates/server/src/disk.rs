@@ -38,6 +38,12 @@ impl Disk {
         Ok(free.saturating_sub(reserve))
     }
 
+    /// Bytes of the disk, used or not.
+    pub(crate) fn whole(&self) -> std::io::Result<u64> {
+        let stat = rustix::fs::statvfs(&self.folder)?;
+        Ok(stat.f_blocks.saturating_mul(stat.f_frsize))
+    }
+
     /// Refuses when `wanted` more bytes would reach into the reserve.
     pub(crate) fn need(&self, wanted: u64) -> std::io::Result<Result<(), Full>> {
         let usable = self.usable()?;

@@ -1,4 +1,5 @@
-//! Live changes: everybody who listens on `/api/events` gets each changed asset whole.
+//! Live changes: everybody who listens on `/api/events` gets each changed asset whole, and each update
+//! of a stream.
 //!
 //! Events go through one bounded ring. Whoever reads slower than the ring turns is told to
 //! `resync` and disconnected; a client that connects (again) reads the list and is up to date.
@@ -6,6 +7,8 @@
 
 use std::sync::Arc;
 
+use ladder::publish::Update;
+use serde::Serialize;
 use tokio::sync::broadcast;
 
 use crate::shown;
@@ -18,6 +21,14 @@ pub(crate) const RING: usize = 256;
 pub(crate) struct Event {
     pub(crate) name: &'static str,
     pub(crate) data: Arc<str>,
+}
+
+/// An update with the stream that it is about.
+#[derive(Serialize)]
+struct Told<'a> {
+    stream: &'a str,
+    #[serde(flatten)]
+    update: &'a Update,
 }
 
 /// Where changes are told and listened to.
@@ -46,6 +57,34 @@ impl Hub {
         match serde_json::to_string(asset) {
             Ok(data) => self.tell("asset", data),
             Err(error) => tracing::error!(asset = asset.id, %error, "cannot write an event"),
+        }
+    }
+
+    /// A file that is fetched is new, further or given up.
+    pub(crate) fn remote(&self, remote: &crate::api::remotes::Remote) {
+        match serde_json::to_string(remote) {
+            Ok(data) => self.tell("remote", data),
+            Err(error) => tracing::error!(%error, "cannot write an event"),
+        }
+    }
+
+    /// A live stream is new or changed.
+    pub(crate) fn live(&self, stream: &crate::live::Stream) {
+        match serde_json::to_string(stream) {
+            Ok(data) => self.tell("live", data),
+            Err(error) => tracing::error!(%error, "cannot write an event"),
+        }
+    }
+
+    /// Something happened to a stream.
+    pub(crate) fn stream(&self, stream: &str, update: &Update) {
+        if self.is_idle() {
+            return;
+        }
+        let told = Told { stream, update };
+        match serde_json::to_string(&told) {
+            Ok(data) => self.tell("stream", data),
+            Err(error) => tracing::error!(stream, %error, "cannot write an event"),
         }
     }
 

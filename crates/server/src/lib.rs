@@ -10,21 +10,30 @@
 
 mod api;
 mod app;
+pub mod auth;
 mod border;
+mod cgroup;
 mod config;
 mod disk;
 mod events;
+mod fsck;
 mod gateway;
+mod growing;
+mod live;
 mod lock;
 mod page;
 mod problem;
 mod process;
 mod reconcile;
 mod routes;
+mod schedule;
 mod shown;
 mod streams;
+mod table;
 mod time;
+mod tls;
 mod upload;
+mod variants;
 pub mod worker;
 
 use std::future::Future;
@@ -33,12 +42,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
-
-pub use config::{Config, Rendering};
+pub use auth::network::{Network, NotANetwork};
+pub use config::{Certificate, Config, Rendering};
+pub use fsck::{Broken, Checked, Fsck, Promise};
+pub use publish::Target as WebhookTarget;
 pub use routes::{openapi, registered};
+pub use time::rfc3339;
+pub use tls::TlsError;
 
 use app::App;
+use tls::{Door, Peer, Tls};
 
 /// How long open connections may go on after the server was told to stop.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -72,12 +85,23 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+    /// The certificate for TLS cannot be used.
+    #[error("the certificate cannot be used")]
+    Tls(#[from] TlsError),
     /// The store could not be opened.
     #[error("cannot open the store")]
     Store(#[from] store::Error),
     /// The catalog could not be opened.
     #[error("cannot open the catalog")]
     Catalog(#[from] catalog::Error),
+    /// The catalog that was named is not that of the data folder.
+    #[error("the catalog of {data} {why}")]
+    Database {
+        /// The data folder.
+        data: PathBuf,
+        /// Where it is instead.
+        why: &'static str,
+    },
     /// The user's own board table is wrong.
     #[error("the board table {path} is wrong")]
     Boards {
@@ -93,6 +117,7 @@ pub struct Server {
     app: Arc<App>,
     listener: TcpListener,
     address: SocketAddr,
+    tls: Option<Arc<Tls>>,
     lock: lock::DataLock,
 }
 
@@ -105,6 +130,7 @@ impl Server {
     /// catalog or the board table cannot be opened.
     pub fn open(config: Config) -> Result<Self, Error> {
         let lock = lock::DataLock::take(&config.data)?;
+        let tls = config.tls.clone().map(Tls::open).transpose()?;
         let listen = |source| Error::Listen {
             address: config.listen,
             source,
@@ -117,13 +143,25 @@ impl Server {
             app: Arc::new(app),
             listener,
             address,
+            tls,
             lock,
         })
+    }
+
+    /// Where it is reached, as `https://192.0.2.1:7420`.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// The address it listens on; the port is the real one when 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// The secret of an admin's token, when this start made the first one: nobody can read it again.
+    pub fn first_token(&self) -> Option<&str> {
+        self.app.first_token.as_deref()
     }
 
     /// Serves until `shutdown` ends, then stops the workers and lets open requests finish for a
@@ -139,17 +177,19 @@ impl Server {
             app,
             listener,
             address,
+            tls,
             lock,
         } = self;
         let listen = |source| Error::Listen { address, source };
         let listener = tokio::net::TcpListener::from_std(listener).map_err(listen)?;
-        let listener = listener.tap_io(|connection| {
-            // A playlist is one small write; waiting to fill a packet would only delay it.
-            if let Err(error) = connection.set_nodelay(true) {
-                tracing::debug!(%error, "cannot set TCP_NODELAY");
-            }
-        });
+        let door = Door::new(listener, tls.as_ref()).map_err(listen)?;
+        tokio::spawn(upload::remote::run(Arc::clone(&app)));
+        if let Some(tls) = tls {
+            tokio::spawn(tls.follow(app.stopping.clone()));
+        }
         let reconciler = reconcile::Reconciler::start(&app)?;
+        let mirror = app.store.mirror(tell)?;
+        let router = routes::router(Arc::clone(&app));
         process::release_startup_pages();
 
         let stopping = app.stopping.clone();
@@ -158,16 +198,16 @@ impl Server {
             shutdown.await;
             stopping.cancel();
         });
-        let router = routes::router(Arc::clone(&app));
+        let service = router.into_make_service_with_connect_info::<Peer>();
         let serving =
-            axum::serve(listener, router).with_graceful_shutdown(stopped.clone().cancelled_owned());
+            axum::serve(door, service).with_graceful_shutdown(stopped.clone().cancelled_owned());
         let outcome = tokio::select! {
             outcome = serving => outcome.map_err(listen),
             () = async { stopped.cancelled().await; tokio::time::sleep(FAREWELL).await } => Ok(()),
         };
         app.stopping.cancel();
         // Joins the workers' threads: a few milliseconds, because their children are killed.
-        let _ = tokio::task::spawn_blocking(move || drop(reconciler)).await;
+        let _ = tokio::task::spawn_blocking(move || drop((reconciler, mirror))).await;
         drop(lock);
         outcome
     }
@@ -185,6 +225,16 @@ pub async fn serve(
     let server = Server::open(config)?;
     listening(server.local_addr());
     server.run(shutdown).await
+}
+
+/// What the store's mirror has to say goes to the log; the work goes on without its backend.
+fn tell(event: store::MirrorEvent) {
+    match event {
+        store::MirrorEvent::Trouble(reason) => {
+            tracing::warn!(reason, "objects cannot be copied to the store's backend");
+        }
+        _ => tracing::info!("objects are copied to the store's backend again"),
+    }
 }
 
 /// The runtime the server is made for: two threads for sockets and a bounded number that may

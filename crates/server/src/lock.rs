@@ -12,7 +12,15 @@ use crate::Error;
 
 /// The lock, held until it is dropped.
 pub(crate) struct DataLock {
-    _file: File,
+    file: File,
+}
+
+/// To close the file is not enough: a process being started at this moment has it too, until it becomes
+/// its program.
+impl Drop for DataLock {
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl DataLock {
@@ -57,6 +65,6 @@ impl DataLock {
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         written.map_err(io("write", &path))?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }

@@ -24,7 +24,8 @@ include!(concat!(env!("OUT_DIR"), "/page.rs"));
 /// Serves the page; every other address that nothing else answers is a problem.
 pub(crate) async fn serve(method: Method, uri: Uri, headers: HeaderMap) -> Answer<Response<Body>> {
     let path = match uri.path() {
-        "/" => "/index.html",
+        // Where devices send people; the page itself sees by its address what it is to show.
+        "/" | "/device" => "/index.html",
         path => path,
     };
     let Some(file) = FILES.iter().find(|file| file.path == path) else {

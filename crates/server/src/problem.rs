@@ -131,6 +131,11 @@ impl From<catalog::Error> for Problem {
         if error.is_disk_full() {
             return Self::disk_full("the catalog", 0);
         }
+        if error.is_away() {
+            tracing::error!(error = chain(&error), "the catalog cannot be asked");
+            let detail = "the catalog's database cannot be asked now; try again later";
+            return Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
+        }
         Self::internal(&error)
     }
 }

@@ -9,11 +9,15 @@ use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use utoipa::OpenApi;
 
-use crate::api::{assets, boards, events, status, streams as asset_streams};
+use crate::api::{
+    assets, boards, device, events, lives, playlists, remotes, session, status,
+    streams as asset_streams, tokens, variants,
+};
 use crate::app::App;
+use crate::auth::access::Describe;
 use crate::problem::Problem;
 use crate::upload::{post as whole, tus};
 use crate::{border, gateway, page, streams};
@@ -25,23 +29,34 @@ use crate::{border, gateway, page, streams};
         description = "Videos in, every board's verdict and adaptive streams out. Errors are problem details (RFC 9457).",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0"),
     ),
+    modifiers(&Describe),
     paths(
+        playlists::list, playlists::get, playlists::put, playlists::remove, playlists::now,
+        remotes::list, remotes::add, remotes::get, remotes::retry, remotes::remove,
+        tokens::list, tokens::add, tokens::remove, session::get, session::begin, session::end,
+        device::code, device::token, device::get, device::decide,
         assets::list, whole::create, assets::get, assets::remove, assets::thumbnail, assets::file,
         asset_streams::want, asset_streams::remove,
         tus::abilities, tus::create, tus::offset, tus::patch, tus::terminate, tus::overridden,
         events::listen, status::get, description, boards::list, boards::this,
-        streams::master, streams::rendition, gateway::content, gateway::transport_stream,
+        variants::all, variants::change_all, variants::of_asset, variants::change, variants::file,
+        boards::enrol, boards::remove,
+        lives::list, lives::add, lives::get, lives::remove, streams::top, streams::below, gateway::content, gateway::transport_stream,
+        gateway::name, gateway::providers, gateway::record,
     ),
     tags(
         (name = "assets", description = "Uploaded files and what became of them"),
+        (name = "variants", description = "What boards play in a file's place, and its making"),
         (name = "uploads", description = "Resumable uploads (tus 1.0)"),
-        (name = "streams", description = "Playlists by name"),
-        (name = "content", description = "Content by CID (IPFS path gateway)"),
+        (name = "streams", description = "Live sources, and playlists by name"),
+        (name = "content", description = "Content by CID and by name (IPFS path and trustless gateway)"),
         (name = "boards", description = "What plays where"),
+        (name = "playlists", description = "What screens play"),
+        (name = "access", description = "Who may do what"),
         (name = "server", description = "The server itself"),
     )
 )]
-struct Description;
+pub(crate) struct Description;
 
 type Route = (&'static str, MethodRouter<Arc<App>>);
 
@@ -55,23 +70,68 @@ fn api() -> Vec<Route> {
             "/api/assets/{id}/stream",
             put(asset_streams::want).delete(asset_streams::remove),
         ),
+        (
+            "/api/assets/{id}/variants",
+            get(variants::of_asset).patch(variants::change),
+        ),
+        ("/api/assets/{id}/variants/{board}", get(variants::file)),
+        (
+            "/api/variants",
+            get(variants::all).patch(variants::change_all),
+        ),
+        (
+            "/api/boards/{id}",
+            put(boards::enrol).delete(boards::remove),
+        ),
+        ("/api/streams", get(lives::list).post(lives::add)),
+        ("/api/streams/{name}", get(lives::get).delete(lives::remove)),
         ("/api/events", get(events::listen)),
         ("/api/status", get(status::get)),
         ("/api/boards", get(boards::list)),
         ("/api/board", get(boards::this)),
-        ("/api/openapi.json", get(description)),
-        ("/streams/{id}/master.m3u8", get(streams::master)),
+        ("/api/playlists", get(playlists::list)),
         (
-            "/streams/{id}/{rung}/playlist.m3u8",
-            get(streams::rendition),
+            "/api/playlists/{name}",
+            get(playlists::get)
+                .put(playlists::put)
+                .delete(playlists::remove),
         ),
+        ("/api/playlists/{name}/now", get(playlists::now)),
+        ("/api/remotes", get(remotes::list).post(remotes::add)),
         (
-            "/ipfs/{cid}",
+            "/api/remotes/{id}",
+            get(remotes::get)
+                .post(remotes::retry)
+                .delete(remotes::remove),
+        ),
+        ("/api/tokens", get(tokens::list).post(tokens::add)),
+        ("/api/tokens/{id}", delete(tokens::remove)),
+        (
+            "/api/session",
+            get(session::get).post(session::begin).delete(session::end),
+        ),
+        ("/api/device/code", post(device::code)),
+        ("/api/device/token", post(device::token)),
+        ("/api/device/{code}", get(device::get).post(device::decide)),
+        ("/api/openapi.json", get(description)),
+        ("/streams/{id}/{file}", get(streams::top)),
+        ("/streams/{id}/{rendition}/{file}", get(streams::below)),
+        (
+            "/ipfs/{*path}",
             get(gateway::content).options(gateway::content),
         ),
         (
-            "/ipfs-ts/{cid}",
+            "/ipfs-ts/{*path}",
             get(gateway::transport_stream).options(gateway::transport_stream),
+        ),
+        ("/ipns/{*path}", get(gateway::name).options(gateway::name)),
+        (
+            "/routing/v1/providers/{cid}",
+            get(gateway::providers).options(gateway::providers),
+        ),
+        (
+            "/routing/v1/ipns/{name}",
+            get(gateway::record).options(gateway::record),
         ),
     ]
 }
@@ -145,7 +205,8 @@ pub fn openapi() -> String {
 }
 
 /// The paths of every registered route, in the description's form.
-pub fn registered() -> Vec<&'static str> {
+pub fn registered() -> Vec<String> {
     let routes = api().into_iter().chain(resumable());
-    routes.map(|(path, _)| path).collect()
+    // The description has no word for "and all that is below".
+    routes.map(|(path, _)| path.replace("{*", "{")).collect()
 }

@@ -11,8 +11,8 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// `2026-11-20T10:00:00Z`.
-pub(crate) fn rfc3339(ms: i64) -> String {
+/// Milliseconds since 1970 as `2026-11-20T10:00:00Z`.
+pub fn rfc3339(ms: i64) -> String {
     let (year, month, day, seconds) = split(ms);
     format!(
         "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",

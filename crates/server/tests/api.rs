@@ -12,13 +12,13 @@ const TWO_RUNGS: &str = r#"
 rung() { printf '{"name":"%s","width":%s,"height":%s,"bit_rate":800000,"max_rate":1200000,"buffer":1600000,"copied":false}' $1 $2 $3; }
 segment() {
     printf 'segment %s %s' $1 $2 > "$3/$1-$2.ts"
-    printf '{"event":"segment","rung":"%s","number":%s,"start_s":%s,"duration_s":4.0,"codecs":"avc1.64001e","file":"%s-%s.ts"}\n' $1 $2 $(($2 * 4)) $1 $2
+    printf '{"event":"segment","file":"%s-%s.ts","segment":{"rung":"%s","index":%s,"start":%s,"duration":4.0,"codecs":"avc1.64001e"}}\n' $1 $2 $1 $2 $(($2 * 4))
 }
 case $2 in
 probe) echo "$A_VIDEO"; echo '{"event":"done"}' ;;
 thumbnail) printf jpeg > "$3/t.jpg"; echo '{"event":"picture","file":"t.jpg"}'; echo '{"event":"done"}' ;;
 ladder)
-    printf '{"event":"plan","made_by":"a test","plan":{"container":"ts","duration_s":8.0,"segments":2,"target_duration":4,"frame_rate":25.0,"audio":false,"rungs":[%s,%s]}}\n' "$(rung 720p 1280 720)" "$(rung 360p 640 360)"
+    printf '{"event":"plan","made_by":"a test","plan":{"container":"ts","duration_s":8.0,"segments":2,"target_duration":4,"frame_rate":25.0,"audio":[],"rungs":[%s,%s]}}\n' "$(rung 720p 1280 720)" "$(rung 360p 640 360)"
     segment 720p 0 "$3"
     segment 360p 0 "$3"
     echo '{"event":"progress","fraction":0.5,"media_s":4.0,"speed":2.0,"eta_s":2.0}'
@@ -58,7 +58,7 @@ fn a_stream_can_be_read_while_it_grows() {
     assert_eq!(stream["state"], "running");
     assert_eq!(
         stream["progress"],
-        json!({"fraction": 0.5, "media_s": 4.0, "total_s": 8.0, "speed": 2.0, "eta_s": 2.0})
+        json!({"fraction": 0.5, "media_s": 4.0, "total_s": 8.0, "speed": 2.0, "eta_s": 2.0, "waiting": null})
     );
     let rungs: Vec<_> = stream["rungs"]
         .as_array()
@@ -263,7 +263,8 @@ fn a_stream_made_otherwise_is_made_anew() {
         .map(|uri| bench.client.get(uri).text())
         .collect();
     assert_eq!(segments, ["later 720p 0", "later 720p 1"]);
-    assert_eq!(bench.store().pins("stream/").unwrap().len(), 4);
+    // Those, and what they were made by.
+    assert_eq!(bench.store().pins("stream/").unwrap().len(), 5);
 }
 
 #[test]

@@ -53,7 +53,20 @@ fn probes_that_go_wrong() {
             "echo '{\"event\":\"unheard of\"}'; sleep 600",
             &["something else than agreed"],
         ),
-        ("printf '{\"event\":'", &["something else than agreed"]),
+        ("printf '{\"event\":'", &["code 0"]),
+        (
+            "printf '{\"event\":'; kill -KILL $$",
+            &["crashed", "SIGKILL"],
+        ),
+        // With an answer that it has not read, and before it can be answered.
+        (
+            "echo '{\"event\":\"wanted\",\"key\":\"x\"}'; sleep 0.5; kill -KILL $$",
+            &["crashed", "SIGKILL"],
+        ),
+        (
+            "echo '{\"event\":\"wanted\",\"key\":\"x\"}'; kill -KILL $$",
+            &["crashed", "SIGKILL"],
+        ),
         (
             "echo '{\"event\":\"failed\",\"message\":\"the file.mp4: too dark\"}'",
             &["too dark"],
@@ -92,11 +105,11 @@ fn a_worker_that_cannot_be_started() {
     );
 }
 
-const PLAN: &str = r#"{"event":"plan","made_by":"a test","plan":{"container":"ts","duration_s":8.0,"segments":2,"target_duration":4,"frame_rate":25.0,"audio":false,"rungs":[{"name":"360p","width":640,"height":360,"bit_rate":800000,"max_rate":1200000,"buffer":1600000,"copied":false}]}}"#;
+const PLAN: &str = r#"{"event":"plan","made_by":"a test","plan":{"container":"ts","duration_s":8.0,"segments":2,"target_duration":4,"frame_rate":25.0,"audio":[],"rungs":[{"name":"360p","width":640,"height":360,"bit_rate":800000,"max_rate":1200000,"buffer":1600000,"copied":false}]}}"#;
 
 fn segment(number: u32, file: &str) -> String {
     format!(
-        r#"{{"event":"segment","rung":"360p","number":{number},"start_s":0.0,"duration_s":4.0,"codecs":"avc1.64001e","file":"{file}"}}"#
+        r#"{{"event":"segment","file":"{file}","segment":{{"rung":"360p","index":{number},"start":0.0,"duration":4.0,"codecs":"avc1.64001e"}}}}"#
     )
 }
 
@@ -141,7 +154,7 @@ fn ladders_that_go_wrong() {
                 "printf x > \"$3/0.ts\"; echo '{}'",
                 segment(0, "0.ts").replace("360p", "1080p")
             ),
-            "unplanned rung",
+            "an unplanned rendition",
         ),
     ] {
         let bench = Bench::with(&ladder(&lines), |config| {
@@ -215,4 +228,39 @@ fn workers_end_with_the_server() {
     assert!(bench.files("work").is_empty());
     let asset = bench.catalog().asset(&id, 0).unwrap().unwrap();
     assert_eq!(asset.stream.unwrap().error, None);
+}
+
+/// A worker sees no store; what was made before it is told when it asks.
+#[test]
+fn a_worker_asks_for_what_was_made_before() {
+    let first = segment(0, "0.ts").replace("\"rung\"", "\"key\":\"k1\",\"rung\"");
+    let lines = format!(
+        r#"printf one > "$3/0.ts"; echo '{first}'
+ask() {{ echo "{{\"event\":\"wanted\",\"key\":\"$1\"}}"; read -r line <&1; echo "$line" >> "$3/../../answers"; }}
+ask k2 x "$3"
+ask k1 x "$3"
+head -c 3 <&1 >> "$3/../../answers"
+printf two > "$3/1.ts"; echo '{}'; echo '{{"event":"done"}}'"#,
+        segment(1, "1.ts")
+    );
+    let bench = Bench::with(&ladder(&lines), |_| {});
+    let id = bench.client.upload("clip.mp4", b"whatever");
+    bench.client.wait(&id, "the stream", |asset| {
+        assert_eq!(asset["stream"]["error"], Value::Null);
+        asset["stream"]["state"] == "done"
+    });
+    let answers = std::fs::read_to_string(bench.data().join("answers")).unwrap();
+    let lines: Vec<&str> = answers.lines().collect();
+    let answer = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+    assert_eq!(answer(lines[0])["bytes"], 0);
+    let found = answer(lines[1]);
+    assert_eq!(
+        (&found["bytes"], &found["init"]),
+        (&Value::from(3), &Value::Null)
+    );
+    assert_eq!(
+        (&found["duration"], &found["codecs"]),
+        (&4.0.into(), &"avc1.64001e".into())
+    );
+    assert_eq!(lines[2], "one");
 }

@@ -1,11 +1,14 @@
 //! Objects as files: `obj/<last two characters of the CID>/<CID>`, drafts in `tmp/`.
 //!
-//! This is all that the rest of the crate knows of where bytes lie: draft, take over, place, open,
-//! list, remove. A backend that keeps bytes elsewhere has the same six; names, pins and the list
-//! of blocks stay in the database whatever the backend.
+//! This is all that the rest of the crate knows of how bytes lie here; copies elsewhere are the
+//! concern of `backend.rs`.
 //!
 //! A draft is locked (`flock`) by the process that writes it. The kernel drops the lock with the
 //! process, so a draft that can be locked has a dead writer, whatever became of its process id.
+//!
+//! An object is placed by a second name for its draft, and one sync then makes both durable. The
+//! first name, which by then has the CID in it, goes when the object is recorded: what a crash in
+//! between leaves is known by its draft, and nobody has to search for it.
 
 use std::{
     fs::{self, File, OpenOptions, Permissions},
@@ -20,11 +23,14 @@ use std::{
 use cid::Cid;
 use rustix::fs::{Advice, FlockOperation, OFlags, fadvise, flock};
 
-use crate::{Error, meta, unixfs};
+use crate::{Error, unixfs};
 
 /// Last characters of CIDs in base32: any, then one that carries the final three bits of 36 bytes.
 const SHARD_FIRST: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 const SHARD_SECOND: &[u8; 8] = b"aeimquy4";
+
+/// How the names of leases in `tmp/` begin.
+const LEASE: &str = "lease-";
 
 pub(crate) struct Disk {
     root: PathBuf,
@@ -32,34 +38,34 @@ pub(crate) struct Disk {
     tmp: PathBuf,
 }
 
-/// A file that will become an object once its CID is known.
-pub(crate) enum Incoming {
-    /// Written by us, in `tmp/`; dropped, it is gone.
-    Draft(Draft),
-    /// Somebody's file, left where it is until the object is recorded.
-    Given(Given),
-}
-
+/// A file in `tmp/` that will become an object once its CID is known; dropped, that name is gone.
+#[derive(Debug)]
 pub(crate) struct Draft {
     file: File,
     path: PathBuf,
-    /// Renamed away: the name in `tmp/` is not ours any more.
-    placed: bool,
+    /// Somebody's file, which keeps its own name too until the object is recorded.
+    given: Option<Given>,
     /// Bytes written, and of these how many the disk was told to write.
     written: u64,
     started: u64,
 }
 
-pub(crate) struct Given {
-    file: File,
+#[derive(Debug)]
+struct Given {
     path: PathBuf,
     stamp: Stamp,
-    /// Placed by a rename, because the file system has no hard links.
-    renamed: bool,
+}
+
+/// A draft whose writer is no more, locked.
+pub(crate) struct Dead {
+    file: File,
+    path: PathBuf,
+    /// The object it was to be, if it came that far.
+    pub cid: Option<Cid>,
 }
 
 /// What tells that a file was written to.
-#[derive(PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 struct Stamp(u64, u64, u64, i64, i64);
 
 impl Stamp {
@@ -116,8 +122,34 @@ impl Disk {
 
     /// A new locked draft.
     pub fn draft(&self) -> Result<Draft, Error> {
+        self.locked("")
+    }
+
+    /// A file that says, while it is locked, that a lease began at `since` (Unix ms).
+    pub fn lease(&self, since: i64) -> Result<Draft, Error> {
+        self.locked(&format!("{LEASE}{since}-"))
+    }
+
+    /// When the oldest lease began whose owner lives.
+    pub fn oldest_lease(&self) -> Result<Option<i64>, Error> {
+        let mut oldest = None;
+        for path in entries(&self.tmp)? {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let since =
+                name.and_then(|name| name.strip_prefix(LEASE)?.split('-').next()?.parse().ok());
+            // One that is gone by now, or whose lock can be had, is over.
+            let lives = || File::open(&path).is_ok_and(|file| !lockable(&file));
+            if since.is_some_and(|since| oldest.is_none_or(|oldest| since < oldest)) && lives() {
+                oldest = since;
+            }
+        }
+        Ok(oldest)
+    }
+
+    /// A new locked file in `tmp/`.
+    fn locked(&self, beginning: &str) -> Result<Draft, Error> {
         loop {
-            let path = self.tmp.join(draft_name());
+            let path = self.tmp.join(format!("{beginning}{}", draft_name()));
             let file = match OpenOptions::new()
                 .read(true)
                 .write(true)
@@ -131,11 +163,11 @@ impl Disk {
             };
             // A sweep may come between creating and locking; it then removes the file, and the
             // link count tells.
-            let locked = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+            let locked = lockable(&file);
             let draft = Draft {
                 file,
                 path,
-                placed: false,
+                given: None,
                 written: 0,
                 started: 0,
             };
@@ -146,8 +178,9 @@ impl Disk {
     }
 
     /// Offers to take a file over where it lies. `None` if it must be copied instead: it is on
-    /// another file system, a symbolic link, or has other names through which it could change.
-    pub fn take(&self, path: &Path) -> Result<Option<Given>, Error> {
+    /// another file system or one without hard links, a symbolic link, or has other names through
+    /// which it could change.
+    pub fn take(&self, path: &Path) -> Result<Option<Draft>, Error> {
         let fail = |error| Error::io("opening", path, error);
         let named = fs::symlink_metadata(path).map_err(fail)?;
         let home = fs::metadata(&self.tmp).map_err(|e| Error::io("reading", &self.tmp, e))?;
@@ -155,20 +188,25 @@ impl Disk {
             return Ok(None);
         }
         let file = open_regular(path)?;
-        let opened = file.metadata().map_err(fail)?;
-        if Stamp::of(&opened) != Stamp::of(&named) {
+        let stamp = Stamp::of(&file.metadata().map_err(fail)?);
+        if stamp != Stamp::of(&named) {
             return Err(Error::Changed {
                 path: path.to_owned(),
             });
         }
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let draft = self.tmp.join(draft_name());
+        if !lockable(&file) || fs::hard_link(path, &draft).is_err() {
             return Ok(None);
         }
-        Ok(Some(Given {
+        Ok(Some(Draft {
             file,
-            path: path.to_owned(),
-            stamp: Stamp::of(&opened),
-            renamed: false,
+            path: draft,
+            given: Some(Given {
+                path: path.to_owned(),
+                stamp,
+            }),
+            written: 0,
+            started: 0,
         }))
     }
 
@@ -223,17 +261,10 @@ impl Disk {
         remove_file(&self.path(cid))
     }
 
-    /// Every file under `obj/` that changed folders since `since` (Unix ms), with the CID its name
-    /// stands for.
-    pub fn list(&self, since: i64) -> Result<Vec<(PathBuf, Option<Cid>)>, Error> {
+    /// Every file under `obj/`, with the CID its name stands for.
+    pub fn list(&self) -> Result<Vec<(PathBuf, Option<Cid>)>, Error> {
         let mut found = Vec::new();
         for shard in entries(&self.obj)? {
-            let changed = fs::metadata(&shard)
-                .and_then(|m| m.modified())
-                .map_err(|e| Error::io("reading", &shard, e))?;
-            if meta::millis(changed) < since {
-                continue;
-            }
             for path in entries(&shard)? {
                 let cid = path
                     .file_name()
@@ -246,9 +277,9 @@ impl Disk {
         Ok(found)
     }
 
-    /// Removes the drafts of writers that are no more.
-    pub fn sweep_drafts(&self) -> Result<usize, Error> {
-        let mut removed = 0;
+    /// The drafts of writers that are no more.
+    pub fn dead_drafts(&self) -> Result<Vec<Dead>, Error> {
+        let mut dead = Vec::new();
         for path in entries(&self.tmp)? {
             if path.is_dir() {
                 // Folders are only made by an interrupted first start.
@@ -260,12 +291,29 @@ impl Disk {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 Err(error) => return Err(Error::io("opening", path, error)),
             };
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
-                remove_file(&path)?;
-                removed += 1;
+            if lockable(&file) {
+                let name = path.file_name().and_then(|name| name.to_str());
+                let cid = name.and_then(|name| Cid::try_from(name.rsplit_once('-')?.1).ok());
+                dead.push(Dead { file, path, cid });
             }
         }
-        Ok(removed)
+        Ok(dead)
+    }
+}
+
+impl Dead {
+    /// Removes the object's file if it is this one. The caller holds the write lock and knows that
+    /// the object was never recorded.
+    pub fn withdraw(&self, disk: &Disk, cid: &Cid) -> Result<(), Error> {
+        if is_at(&self.file, &disk.path(cid)) {
+            disk.remove(cid)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the draft.
+    pub fn remove(self) -> Result<(), Error> {
+        remove_file(&self.path)
     }
 }
 
@@ -298,117 +346,113 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        if !self.placed {
-            let _ = fs::remove_file(&self.path);
-        }
+        let _ = fs::remove_file(&self.path);
     }
 }
 
-impl Given {
+impl Draft {
     /// The content, to be hashed.
     pub fn reader(&self) -> &File {
         &self.file
     }
-}
 
-impl Incoming {
     /// The content from its start, for comparing.
     pub fn reread(&self) -> Result<impl Read + '_, Error> {
-        let (file, path) = match self {
-            Self::Draft(draft) => (&draft.file, &draft.path),
-            Self::Given(given) => (&given.file, &given.path),
-        };
-        let mut reader = file;
-        io::Seek::rewind(&mut reader).map_err(|e| Error::io("reading", path, e))?;
+        let mut reader = &self.file;
+        io::Seek::rewind(&mut reader).map_err(|e| Error::io("reading", &self.path, e))?;
         Ok(reader)
     }
 
-    /// Makes the content durable.
-    pub fn sync(&self) -> Result<(), Error> {
-        let (file, path) = match self {
-            Self::Draft(draft) => (&draft.file, &draft.path),
-            Self::Given(given) => (&given.file, &given.path),
-        };
-        if let Self::Draft(draft) = self {
-            // Objects never change; the mode says so to everybody with a shell.
-            let mode = draft.stat()?.mode() & 0o444;
-            let _ = file.set_permissions(Permissions::from_mode(mode));
-        }
-        file.sync_data()
-            .map_err(|e| Error::io("syncing", path, e))?;
-        if let Self::Given(given) = self {
-            given.unchanged()?;
-        }
-        Ok(())
-    }
-
-    /// Puts the content under its CID and makes that durable. The caller holds the write lock.
+    /// Puts the content under its CID, unless there is something, and makes content and names
+    /// durable. The caller need not hold the write lock: that it is still there is for
+    /// [`Draft::keep`] to see.
     pub fn place(&mut self, disk: &Disk, cid: &Cid) -> Result<(), Error> {
+        if self.given.is_none() {
+            // Objects never change; the mode says so to everybody with a shell.
+            let mode = self.stat()?.mode() & 0o444;
+            let _ = self.file.set_permissions(Permissions::from_mode(mode));
+        }
+        let named = PathBuf::from(format!("{}-{cid}", self.path.display()));
+        fs::rename(&self.path, &named).map_err(|e| Error::io("renaming", &self.path, e))?;
+        self.path = named;
         let target = disk.path(cid);
-        let shard = target.parent().expect("objects lie in a folder");
-        let placed = match self {
-            Self::Draft(draft) => fs::rename(&draft.path, &target).map(|()| draft.placed = true),
-            Self::Given(given) => given.place(&target, &disk.tmp),
-        };
-        placed.map_err(|e| Error::io("placing", &target, e))?;
-        sync_dir(shard)
+        let linked = fs::hard_link(&self.path, &target).is_ok();
+        // Not only the data: a link is a change of the inode, and the journals of ext4, XFS and
+        // btrfs write the names that it got along with it.
+        self.file
+            .sync_all()
+            .map_err(|e| Error::io("syncing", &self.path, e))?;
+        if linked {
+            // They promise that to nobody, so the folder is synced too; it has nothing left to write.
+            sync_dir(target.parent().expect("objects lie in a folder"))?;
+        }
+        match &self.given {
+            Some(given) => given.unchanged(&self.file),
+            None => Ok(()),
+        }
     }
 
-    /// Undoes `place`.
-    pub fn withdraw(&mut self, disk: &Disk, cid: &Cid) {
+    /// Makes sure that the content is under its CID: somebody's else may have been there, or a
+    /// collection may have taken it away, since nothing records it yet. The caller holds the write
+    /// lock.
+    pub fn keep(&self, disk: &Disk, cid: &Cid) -> Result<(), Error> {
         let target = disk.path(cid);
-        let _ = match self {
-            Self::Given(given) if given.renamed => fs::rename(&target, &given.path),
-            _ => fs::remove_file(&target),
+        if is_at(&self.file, &target) {
+            return Ok(());
+        }
+        // A third name for the way there, so that the draft's own stays until the object is
+        // recorded. Without hard links that one has to do.
+        let name = Path::new(self.path.file_name().unwrap_or_default());
+        let twin = disk.tmp.join(format!("twin-{}", name.display()));
+        let from = match fs::hard_link(&self.path, &twin) {
+            Ok(()) => &twin,
+            Err(_) => &self.path,
         };
+        fs::rename(from, &target).map_err(|e| Error::io("placing", &target, e))?;
+        sync_dir(target.parent().expect("objects lie in a folder"))
+    }
+
+    /// Undoes `place` and `keep`. The caller holds the write lock.
+    pub fn withdraw(&self, disk: &Disk, cid: &Cid) {
+        let target = disk.path(cid);
+        if is_at(&self.file, &target) {
+            let _ = fs::remove_file(target);
+        }
     }
 
     /// The object is recorded: what is left of the original goes.
     pub fn settle(self) -> Result<(), Error> {
-        match self {
-            Self::Draft(_) => Ok(()),
-            Self::Given(given) => {
-                if let Ok(meta) = given.file.metadata() {
-                    let mode = Permissions::from_mode(meta.mode() & 0o444);
-                    let _ = given.file.set_permissions(mode);
-                }
-                remove_file(&given.path)
-            }
+        let Some(given) = &self.given else {
+            return Ok(());
+        };
+        if let Ok(meta) = self.file.metadata() {
+            let mode = Permissions::from_mode(meta.mode() & 0o444);
+            let _ = self.file.set_permissions(mode);
         }
+        remove_file(&given.path)
     }
 }
 
 impl Given {
-    /// A hard link leaves the original in place until the object is recorded, so a crash in
-    /// between loses nothing. Where links are not to be had, a rename has to do.
-    fn place(&mut self, target: &Path, tmp: &Path) -> io::Result<()> {
-        match fs::hard_link(&self.path, target) {
-            Ok(()) => return Ok(()),
-            // A damaged object: replaced in one step, by way of a second link. The lock on the
-            // file keeps sweeps off that one too.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                let second = tmp.join(draft_name());
-                fs::hard_link(&self.path, &second)?;
-                return fs::rename(&second, target);
-            }
-            Err(_) => {}
-        }
-        fs::rename(&self.path, target)?;
-        self.renamed = true;
-        Ok(())
-    }
-
-    fn unchanged(&self) -> Result<(), Error> {
+    fn unchanged(&self, file: &File) -> Result<(), Error> {
         let same = |meta: io::Result<fs::Metadata>| {
             meta.map(|m| Stamp::of(&m) == self.stamp).unwrap_or(false)
         };
-        if same(self.file.metadata()) && same(fs::symlink_metadata(&self.path)) {
+        if same(file.metadata()) && same(fs::symlink_metadata(&self.path)) {
             Ok(())
         } else {
             Err(Error::Changed {
                 path: self.path.clone(),
             })
         }
+    }
+}
+
+/// Whether the open file is what has this name.
+fn is_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::symlink_metadata(path)) {
+        (Ok(ours), Ok(there)) => (ours.dev(), ours.ino()) == (there.dev(), there.ino()),
+        _ => false,
     }
 }
 
@@ -428,10 +472,27 @@ pub(crate) fn open_regular(path: &Path) -> Result<File, Error> {
     Ok(file)
 }
 
+/// Takes a file's lock if nobody has it.
+fn lockable(file: &File) -> bool {
+    flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
 fn draft_name() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
     format!("{}-{number}", process::id())
+}
+
+/// The right to mirror, which one process has at a time; `None` if another has it.
+pub(crate) fn lock_mirror(root: &Path) -> Result<Option<File>, Error> {
+    let path = root.join("mirror.lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(|e| Error::io("opening", path, e))?;
+    Ok(lockable(&file).then_some(file))
 }
 
 /// Keeps other openers of the store away until it is dropped.
@@ -455,7 +516,7 @@ pub(crate) fn remove_file(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn sync_dir(path: &Path) -> Result<(), Error> {
+pub(crate) fn sync_dir(path: &Path) -> Result<(), Error> {
     File::open(path)
         .and_then(|dir| dir.sync_all())
         .map_err(|e| Error::io("syncing", path, e))

@@ -1,34 +1,45 @@
 //! The store on this machine: one folder with object files and the metadata database.
 //!
-//! Opening it brings the schema up to date and sweeps what crashes left: drafts of dead writers,
-//! and files without a row. Several processes may have the same folder open. Getting, listing and
+//! Opening it brings the schema up to date and finishes what crashes left, which it knows without
+//! searching: drafts of dead writers, and files whose rows are gone. Several processes may have the same folder open. Getting, listing and
 //! stating are here; putting, pins, names, collecting and verifying have their own files.
 
 use std::{
+    fmt,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
 use cid::Cid;
+use rusqlite::Connection;
 
 use crate::{
     Error,
+    backend::{Chosen, Leaf, Location},
     disk::{self, Disk},
+    keys::Keys,
     meta::{self, Located, Meta},
+    mirror::Remote,
+    put::Buffers,
     unixfs::{self, IDENTITY, RAW},
 };
 
-/// A file without a row is left alone this long, so that a folder which is being restored from a
-/// backup, files first and database last, survives a start.
-const ORPHAN_AGE: Duration = Duration::from_secs(3600);
+/// What is as long as a segment is brought back whole when it is asked for; of what is longer, only
+/// the blocks that are.
+const BROUGHT_BACK: u64 = 16 << 20;
 
-/// How far the mark of the last sweep moves at least.
-const SWEEP_STEP: Duration = Duration::from_secs(600);
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("root", &self.root())
+            .finish_non_exhaustive()
+    }
+}
 
 /// A content-addressed store. Clones share one set of connections.
 #[derive(Clone)]
@@ -39,6 +50,9 @@ pub struct Store {
 struct Inner {
     disk: Disk,
     meta: Meta,
+    keys: Keys,
+    remote: Option<Remote>,
+    buffers: Buffers,
 }
 
 /// Content that is held, with its file open: it stays readable even if it is collected meanwhile.
@@ -67,6 +81,13 @@ pub struct Stat {
     pub mime: Option<String>,
     /// When it was first put.
     pub created: SystemTime,
+    /// Whether it is a dag-pb block put by itself ([`Store::put_block`]); `size` is then that of
+    /// the block, and [`Store::get`] does not find it.
+    pub node: bool,
+    /// Whether its content is in the folder; what is not is with the backend alone.
+    pub here: bool,
+    /// Whether the backend has a copy.
+    pub copied: bool,
 }
 
 impl Object {
@@ -81,19 +102,49 @@ impl Object {
 impl Store {
     /// Opens the store in `root`, making it if there is none.
     pub fn open(root: impl AsRef<Path>) -> Result<Self, Error> {
-        let root = root.as_ref();
+        Self::open_with(root.as_ref(), None)
+    }
+
+    /// Opens the store that a URL names ([`crate::backend`]), making it if there is none. What the
+    /// URL leaves open is in `root`: of a backend's store all but the copies of the bytes.
+    pub fn open_url(root: impl AsRef<Path>, url: Option<&str>) -> Result<Self, Error> {
+        let Some(url) = url else {
+            return Self::open(root);
+        };
+        let location = Location::parse(url)?;
+        let root = location.folder.as_deref().unwrap_or(root.as_ref());
+        Self::open_with(root, location.backend)
+    }
+
+    fn open_with(root: &Path, backend: Option<Chosen>) -> Result<Self, Error> {
         disk::create_dir(root)?;
         // Schema changes, the switch to WAL and sweeping are for one process at a time.
         let alone = disk::lock_folder(root)?;
         let disk = Disk::open(root)?;
         let meta = Meta::open(&root.join("meta.db"))?;
+        let (keys, new_seed) = Keys::open(root)?;
         let store = Self {
-            inner: Arc::new(Inner { disk, meta }),
+            inner: Arc::new(Inner {
+                disk,
+                meta,
+                keys,
+                remote: backend.map(Remote::new),
+                buffers: Buffers::default(),
+            }),
         };
-        store.disk().sweep_drafts()?;
-        store.sweep_orphans(SystemTime::now())?;
+        store.index_names(new_seed)?;
+        if let Some(remote) = store.remote() {
+            store.adopt_backend(&remote.name)?;
+        }
+        store.sweep()?;
         drop(alone);
         Ok(store)
+    }
+
+    /// A name that no other store has.
+    pub fn identity(&self) -> Result<String, Error> {
+        self.meta()
+            .read(|c| c.query_row("SELECT name FROM identity", [], |row| row.get(0)))
     }
 
     /// The folder it lives in.
@@ -102,20 +153,63 @@ impl Store {
     }
 
     /// Opens content by the CID of an object, or of a block inside one. `None` if it is not held.
-    /// Identity CIDs carry their content themselves and are not objects; see [`Store::get_block`].
+    /// What only the backend has is brought back first, whole; [`Store::get_block`] fetches one
+    /// block alone. Identity CIDs carry their content themselves and are not objects.
     pub fn get(&self, cid: &Cid) -> Result<Option<Object>, Error> {
-        Ok(self.open_content(cid)?.map(|(object, _)| object))
+        loop {
+            let Some(located) = self.locate(cid)? else {
+                return Ok(None);
+            };
+            if self.is_away(&located)? {
+                if let Err(error) = self.bring_back(&located) {
+                    // Collected while it was on its way?
+                    return match self.locate(cid)? {
+                        Some(_) => Err(error),
+                        None => Ok(None),
+                    };
+                }
+            }
+            // What was sent away between the question and the opening is brought back again.
+            if let Some((object, _)) = self.open_content(cid)? {
+                return Ok(Some(object));
+            }
+        }
     }
 
-    /// Opens content, and tells with it where it lies.
+    /// The same for whoever can do with blocks: `None` also for what only the backend has, if it
+    /// is long or the folder has no room for it.
+    pub(crate) fn get_at_hand(&self, cid: &Cid) -> Result<Option<Object>, Error> {
+        match self.locate(cid)? {
+            Some(located) if self.is_away(&located)? => {
+                if located.object_size > BROUGHT_BACK {
+                    return Ok(None);
+                }
+                match self.get(cid) {
+                    Err(error) if error.is_full() => Ok(None),
+                    got => got,
+                }
+            }
+            _ => self.get(cid),
+        }
+    }
+
+    /// Whether content is with the backend and not in the folder.
+    pub(crate) fn is_away(&self, located: &Located) -> Result<bool, Error> {
+        let size = self.disk().size(&located.object)?;
+        Ok(located.copied && size != Some(located.object_size))
+    }
+
+    /// Opens content that is in the folder, and tells with it where it lies. `None` if it is not
+    /// held or elsewhere.
     pub(crate) fn open_content(&self, cid: &Cid) -> Result<Option<(Object, Located)>, Error> {
         let Some(located) = self.locate(cid)? else {
             return Ok(None);
         };
         let Some(file) = self.disk().object(&located.object)? else {
-            // Collected between the question and the opening, or else lost.
+            // Collected or sent away between the question and the opening, or else lost.
             return match self.locate(cid)? {
                 None => Ok(None),
+                Some(located) if located.copied => Ok(None),
                 Some(located) => Err(self.damaged(&located.object, "its file is missing")),
             };
         };
@@ -142,37 +236,65 @@ impl Store {
         if cid.hash().code() == IDENTITY {
             return Ok(Some(Bytes::copy_from_slice(cid.hash().digest())));
         }
-        let block = if cid.codec() == RAW {
-            let Some((object, located)) = self.open_content(cid)? else {
-                return Ok(None);
-            };
-            let mut bytes = vec![0; object.size as usize];
-            object
-                .file
-                .read_exact_at(&mut bytes, object.offset)
-                .map_err(|e| Error::io("reading", self.disk().path(&located.object), e))?;
-            bytes
-        } else {
-            match self.meta().read(|c| meta::node(c, cid))? {
-                Some(node) => node,
-                None => return Ok(None),
-            }
-        };
-        if !unixfs::names(cid, &block) {
-            let holder = self.locate(cid)?.map_or(*cid, |located| located.object);
-            return Err(self.damaged(&holder, "a block is not what its CID says"));
+        if cid.codec() == RAW {
+            return self.get_leaf(cid);
         }
-        Ok(Some(block.into()))
+        match self.meta().read(|c| meta::node(c, cid))? {
+            Some(node) if unixfs::names(cid, &node) => Ok(Some(node.into())),
+            Some(_) => Err(self.damaged(cid, "a block is not what its CID says")),
+            None => Ok(None),
+        }
+    }
+
+    /// The bytes of a raw block: from the folder, or else, if they are not there or not right, from
+    /// the backend.
+    fn get_leaf(&self, cid: &Cid) -> Result<Option<Bytes>, Error> {
+        let here = self.get_leaf_here(cid);
+        if let Ok(Some(_)) = here {
+            return here;
+        }
+        match self.locate(cid)? {
+            Some(located) if located.copied => self
+                .read_away(&Leaf {
+                    object: located.object,
+                    cid: *cid,
+                    offset: located.offset,
+                    length: located.length,
+                })
+                .map(Some),
+            _ => here,
+        }
+    }
+
+    pub(crate) fn get_leaf_here(&self, cid: &Cid) -> Result<Option<Bytes>, Error> {
+        let Some((object, located)) = self.open_content(cid)? else {
+            return Ok(None);
+        };
+        let mut bytes = vec![0; object.size as usize];
+        object
+            .file
+            .read_exact_at(&mut bytes, object.offset)
+            .map_err(|e| Error::io("reading", self.disk().path(&located.object), e))?;
+        if !unixfs::names(cid, &bytes) {
+            return Err(self.damaged(&located.object, "a block is not what its CID says"));
+        }
+        Ok(Some(bytes.into()))
     }
 
     /// What is known of an object, or of a block inside one; touches no file.
     pub fn stat(&self, cid: &Cid) -> Result<Option<Stat>, Error> {
-        Ok(self.locate(cid)?.map(|located| Stat {
-            cid: *cid,
-            size: located.length,
-            mime: located.mime,
-            created: located.created,
-        }))
+        match self.locate(cid)? {
+            Some(located) => Ok(Some(Stat {
+                cid: *cid,
+                size: located.length,
+                mime: located.mime,
+                created: located.created,
+                node: false,
+                here: located.here,
+                copied: located.copied,
+            })),
+            None => self.meta().read(|c| meta::node_stat(c, cid)),
+        }
     }
 
     /// All objects, oldest first.
@@ -200,44 +322,64 @@ impl Store {
         &self.inner.meta
     }
 
-    /// Removes files that no row knows. Folders untouched since the last sweep have none.
-    pub(crate) fn sweep_orphans(&self, now: SystemTime) -> Result<usize, Error> {
-        let since = self
-            .meta()
-            .read(|c| meta::setting(c, "swept"))?
-            .unwrap_or(0);
-        let before = now
-            .checked_sub(ORPHAN_AGE)
-            .unwrap_or(SystemTime::UNIX_EPOCH);
-        let mut removed = 0;
-        for (path, _) in self.orphans(since)? {
-            let old = path
-                .symlink_metadata()
-                .and_then(|m| m.modified())
-                .is_ok_and(|modified| modified < before);
-            if old && self.remove_orphan(&path)? {
-                removed += 1;
-            }
-        }
-        // What was too young is looked at again next time. A mark that hardly moves is not worth a
-        // synced write at each start of a command.
-        let swept = meta::millis(before);
-        if swept - since > SWEEP_STEP.as_millis() as i64 {
-            self.meta().write(|tx| {
-                meta::set_setting(tx, "swept", swept).map_err(|e| self.meta().error(e))
-            })?;
-        }
-        Ok(removed)
+    pub(crate) fn buffers(&self) -> &Buffers {
+        &self.inner.buffers
     }
 
-    /// Files in folders changed since `since` that no row knows.
-    pub(crate) fn orphans(&self, since: i64) -> Result<Vec<(PathBuf, Option<Cid>)>, Error> {
-        let files = self.disk().list(since)?;
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        self.inner.remote.as_ref()
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.inner.keys
+    }
+
+    /// Finishes what killed processes had begun: drafts that were not recorded, and files whose
+    /// rows are gone.
+    fn sweep(&self) -> Result<(), Error> {
+        for dead in self.disk().dead_drafts()? {
+            if let Some(cid) = dead.cid {
+                self.meta().locked(|c| match self.wanted(c, &cid)? {
+                    true => Ok(()),
+                    false => dead.withdraw(self.disk(), &cid),
+                })?;
+            }
+            dead.remove()?;
+        }
+        let files = self.meta().read(meta::files_to_remove)?;
+        self.remove_files(&files)
+    }
+
+    /// Removes the files of objects that were forgotten or sent away, each inside the write lock
+    /// after a look that it was not put again.
+    pub(crate) fn remove_files(&self, cids: &[Cid]) -> Result<(), Error> {
+        if cids.is_empty() {
+            return Ok(());
+        }
+        for cid in cids {
+            self.meta().locked(|c| match self.wanted(c, cid)? {
+                true => Ok(()),
+                false => self.disk().remove(cid),
+            })?;
+        }
+        self.meta()
+            .write(|tx| meta::files_removed(tx, cids).map_err(|e| self.meta().error(e)))
+    }
+
+    /// Whether an object's file is to be in the folder.
+    fn wanted(&self, c: &Connection, cid: &Cid) -> Result<bool, Error> {
+        let row = meta::file(c, cid).map_err(|e| self.meta().error(e))?;
+        Ok(row.is_some_and(|row| row.here))
+    }
+
+    /// Files that no row wants there.
+    pub(crate) fn orphans(&self) -> Result<Vec<(PathBuf, Option<Cid>)>, Error> {
+        let files = self.disk().list()?;
         self.meta().read(|c| {
             let mut orphans = Vec::new();
             for (path, cid) in files {
                 let known = match &cid {
-                    Some(cid) => meta::object(c, cid)?.is_some(),
+                    Some(cid) => meta::file(c, cid)?.is_some_and(|row| row.here),
                     None => false,
                 };
                 if !known {
@@ -245,23 +387,6 @@ impl Store {
                 }
             }
             Ok(orphans)
-        })
-    }
-
-    /// Unlinks a file that has no row, with putters kept out: one may be about to record it.
-    fn remove_orphan(&self, path: &Path) -> Result<bool, Error> {
-        let cid = path
-            .file_name()
-            .and_then(|name| name.to_str())
-            .and_then(|name| Cid::try_from(name).ok());
-        // Not our kind of file: somebody else's, and left to them.
-        let Some(cid) = cid else { return Ok(false) };
-        self.meta().locked(|c| {
-            let known = meta::object(c, &cid).map_err(|e| self.meta().error(e))?;
-            if known.is_none() {
-                disk::remove_file(path)?;
-            }
-            Ok(known.is_none())
         })
     }
 }

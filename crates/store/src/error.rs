@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use cid::Cid;
 
+use crate::{backend::Failure, car::CarError, ipns::Invalid};
+
 /// An operation of the store that failed. Nothing it was about to write is visible afterwards.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -51,6 +53,48 @@ pub enum Error {
         /// The object that was asked for.
         cid: Box<Cid>,
     },
+    /// A block that is needed to go on is not here.
+    #[error("block is not here: {cid}")]
+    Missing {
+        /// The block, as text, since it may have any hash.
+        cid: String,
+    },
+    /// A block has the right hash and yet makes no sense to its codec.
+    #[error("block {cid} cannot be followed: {what}")]
+    Malformed {
+        /// The block.
+        cid: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// A CAR file cannot be read on; what came before is stored, and nothing is pinned.
+    #[error(transparent)]
+    Car(#[from] CarError),
+    /// A graph that was to be pinned has a hole; nothing is pinned.
+    #[error("{root} is not whole: block {missing} is missing")]
+    Incomplete {
+        /// The graph's root.
+        root: String,
+        /// A block that it needs.
+        missing: String,
+    },
+    /// What a CAR file is written to failed.
+    #[error("writing the CAR")]
+    Sink(#[source] io::Error),
+    /// The file that all signing keys come of is not one.
+    #[error("not a seed of 32 bytes: {}", path.display())]
+    Seed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What is known of an IPNS name cannot be believed.
+    #[error("the record of {name} is not valid: {source}")]
+    Record {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        source: Invalid,
+    },
     /// A name moved on since the caller looked.
     #[error("name {name:?} is at sequence {found}, not {expected}")]
     Conflict {
@@ -76,6 +120,48 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         what: &'static str,
+    },
+    /// A block that [`crate::Store::put_block`] does not take.
+    #[error("block {cid} cannot be stored: {what}")]
+    Block {
+        /// The CID it was given with.
+        cid: Box<Cid>,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The text that says where the store lies cannot be used.
+    #[error("{url}: {what}")]
+    Location {
+        /// The text, without a secret.
+        url: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The backend did not do what it was asked.
+    #[error("{backend}: {failure}")]
+    Backend {
+        /// Its URL, without a secret.
+        backend: String,
+        /// What it did instead.
+        failure: crate::backend::Failure,
+    },
+    /// An object is only with a backend that this store was not opened with.
+    #[error("{cid} is kept at {backend}; open the store with that")]
+    Elsewhere {
+        /// The object.
+        cid: Box<Cid>,
+        /// Its URL, without options.
+        backend: String,
+    },
+    /// The store has objects whose only copies are with another backend than the one now chosen.
+    #[error(
+        "{objects} objects are only at {backend}; bring them back before choosing another backend"
+    )]
+    LeftBehind {
+        /// How many.
+        objects: u64,
+        /// The other backend.
+        backend: String,
     },
     /// A file that was being taken over changed under our hands.
     #[error("file changed while it was being stored: {}", path.display())]
@@ -111,5 +197,16 @@ impl Error {
     /// Whether the cause is a full disk or quota.
     pub fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })
+    }
+
+    /// Whether the backend could not be asked, which says nothing about what it keeps.
+    pub fn is_away(&self) -> bool {
+        matches!(
+            self,
+            Self::Backend {
+                failure: Failure::Away(_),
+                ..
+            }
+        )
     }
 }

@@ -9,28 +9,46 @@
 //! built this way is in `docs/design/store.md`.
 #![forbid(unsafe_code)]
 
+mod away;
+pub mod backend;
+mod block;
+pub mod car;
+mod cbor;
 mod collect;
+pub mod dag;
 mod disk;
 mod embedded;
 mod error;
+mod export;
+pub mod fault;
 pub mod gateway;
+mod import;
+pub mod ipns;
+mod keys;
 mod meta;
 pub mod mime;
+mod mirror;
 mod names;
 mod pins;
+mod protobuf;
 mod put;
+mod records;
 pub mod unixfs;
 mod verify;
 
 pub use cid::Cid;
-pub use collect::Collected;
+pub use collect::{Collected, Lease};
 pub use embedded::{Object, Stat, Store};
 pub use error::Error;
+pub use export::Exported;
+pub use import::{Imported, Pinning};
+pub use mirror::{BackendStatus, Mirror, MirrorEvent};
 pub use names::{KEEP, NameRecord};
-pub use pins::Pin;
+pub use pins::{Pin, owner};
 pub use put::{PutOptions, Stored, Writer};
+pub use records::TTL;
 pub use unixfs::cid_of;
-pub use verify::{Fault, Finding, Verified, VerifyProgress};
+pub use verify::{Fault, Finding, Place, Verified, VerifyProgress};
 
 /// Results of the store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -7,6 +7,7 @@
 //! and names have their SQL in their own files.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -24,7 +25,8 @@ use crate::{
 
 /// One entry per schema version; `user_version` counts those that have been applied. Entries are
 /// only ever added.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE objects (
         id      INTEGER PRIMARY KEY,
         cid     BLOB    NOT NULL UNIQUE,   -- binary CIDv1 of the whole content
@@ -68,7 +70,60 @@ const MIGRATIONS: &[&str] = &["
         key   TEXT PRIMARY KEY,
         value INTEGER NOT NULL
     ) WITHOUT ROWID;
-"];
+",
+    "
+    -- What its owner keeps with a pin; the store does not read it.
+    ALTER TABLE pins ADD COLUMN note TEXT;
+",
+    "
+    -- A node object is one dag-pb block without content of its own: its row in blocks is all of it.
+    ALTER TABLE objects ADD COLUMN node INTEGER NOT NULL DEFAULT 0;
+    -- What a node object links to, which is held as long as it is.
+    CREATE TABLE links (
+        object INTEGER NOT NULL REFERENCES objects (id) ON DELETE CASCADE,
+        child  BLOB    NOT NULL,           -- binary CIDv1, held here or not
+        PRIMARY KEY (object, child)
+    ) WITHOUT ROWID;
+    CREATE INDEX links_child ON links (child);
+",
+    "
+    -- The IPNS name of a name, as a multihash, to find it by.
+    ALTER TABLE names ADD COLUMN ipns BLOB;
+    CREATE UNIQUE INDEX names_ipns ON names (ipns);
+    -- Records that others signed, by the multihash of their key.
+    CREATE TABLE records (
+        ipns   BLOB PRIMARY KEY,
+        record BLOB NOT NULL
+    ) WITHOUT ROWID;
+",
+    "
+    -- Whether the backend has a copy: 0 no, 1 begun, 2 yes; and whether the file is here.
+    ALTER TABLE objects ADD COLUMN copied INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE objects ADD COLUMN here   INTEGER NOT NULL DEFAULT 1;
+    -- What is left of objects that are no more here: the file, the backend's copy.
+    CREATE TABLE removals (
+        cid  BLOB    PRIMARY KEY,
+        file INTEGER NOT NULL,
+        copy INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    -- The backend whose copies those columns speak of.
+    CREATE TABLE backend (
+        one     INTEGER PRIMARY KEY CHECK (one = 1),
+        name    TEXT NOT NULL,
+        says    TEXT,                      -- what it is, once it has answered
+        trouble TEXT                       -- why it does not get on, NULL while it does
+    );
+    -- Tells this store from others where they may meet.
+    CREATE TABLE identity (
+        one  INTEGER PRIMARY KEY CHECK (one = 1),
+        name TEXT NOT NULL
+    );
+    INSERT INTO identity VALUES (1, lower(hex(randomblob(16))));
+",
+];
+
+/// `objects.copied` of an object that the backend has.
+pub(crate) const COPIED: i64 = 2;
 
 /// How long a process waits for another one's transaction.
 const BUSY: Duration = Duration::from_secs(20);
@@ -91,6 +146,9 @@ pub(crate) struct Located {
     /// Known only for the object as a whole.
     pub mime: Option<String>,
     pub created: SystemTime,
+    /// Whether the backend has a copy, and whether the folder has the file.
+    pub copied: bool,
+    pub here: bool,
 }
 
 /// A row of `objects`.
@@ -98,6 +156,12 @@ pub(crate) struct ObjectRow {
     pub id: i64,
     pub cid: Cid,
     pub size: u64,
+    /// One dag-pb block, without a file.
+    pub node: bool,
+    /// Whether the backend has a copy, or may have one.
+    pub copied: bool,
+    /// Whether its file is meant to be in the folder.
+    pub here: bool,
 }
 
 impl Meta {
@@ -238,7 +302,9 @@ pub(crate) fn cid_column(row: &Row<'_>, index: usize) -> rusqlite::Result<Cid> {
 pub(crate) fn locate(connection: &Connection, cid: &Cid) -> rusqlite::Result<Option<Located>> {
     let key = key(cid);
     let whole = connection
-        .prepare_cached("SELECT cid, size, mime, created FROM objects WHERE cid = ?1")?
+        .prepare_cached(
+            "SELECT cid, size, mime, created, copied, here FROM objects WHERE cid = ?1 AND node = 0",
+        )?
         .query_row([&key], |row| {
             Ok(Located {
                 object: cid_column(row, 0)?,
@@ -247,6 +313,8 @@ pub(crate) fn locate(connection: &Connection, cid: &Cid) -> rusqlite::Result<Opt
                 length: row.get(1)?,
                 mime: row.get(2)?,
                 created: from_millis(row.get(3)?),
+                copied: row.get::<_, i64>(4)? == COPIED,
+                here: row.get(5)?,
             })
         })
         .optional()?;
@@ -255,8 +323,9 @@ pub(crate) fn locate(connection: &Connection, cid: &Cid) -> rusqlite::Result<Opt
     }
     connection
         .prepare_cached(
-            "SELECT o.cid, o.size, b.offset, b.length, o.created
-             FROM blocks b JOIN objects o ON o.id = b.object WHERE b.cid = ?1 LIMIT 1",
+            "SELECT o.cid, o.size, b.offset, b.length, o.created, o.copied, o.here
+             FROM blocks b JOIN objects o ON o.id = b.object
+             WHERE b.cid = ?1 AND o.node = 0 LIMIT 1",
         )?
         .query_row([&key], |row| {
             Ok(Located {
@@ -266,6 +335,8 @@ pub(crate) fn locate(connection: &Connection, cid: &Cid) -> rusqlite::Result<Opt
                 length: row.get(3)?,
                 mime: None,
                 created: from_millis(row.get(4)?),
+                copied: row.get::<_, i64>(5)? == COPIED,
+                here: row.get(6)?,
             })
         })
         .optional()
@@ -282,9 +353,14 @@ pub(crate) fn node(connection: &Connection, cid: &Cid) -> rusqlite::Result<Optio
 
 pub(crate) fn object(connection: &Connection, cid: &Cid) -> rusqlite::Result<Option<ObjectRow>> {
     connection
-        .prepare_cached("SELECT id, cid, size FROM objects WHERE cid = ?1")?
+        .prepare_cached("SELECT id, cid, size, node, copied, here FROM objects WHERE cid = ?1")?
         .query_row([key(cid)], object_row)
         .optional()
+}
+
+/// An object whose content is a file.
+pub(crate) fn file(connection: &Connection, cid: &Cid) -> rusqlite::Result<Option<ObjectRow>> {
+    Ok(object(connection, cid)?.filter(|row| !row.node))
 }
 
 pub(crate) fn object_row(row: &Row<'_>) -> rusqlite::Result<ObjectRow> {
@@ -292,22 +368,42 @@ pub(crate) fn object_row(row: &Row<'_>) -> rusqlite::Result<ObjectRow> {
         id: row.get(0)?,
         cid: cid_column(row, 1)?,
         size: row.get(2)?,
+        node: row.get(3)?,
+        copied: row.get::<_, i64>(4)? != 0,
+        here: row.get(5)?,
     })
 }
 
 /// All objects, oldest first.
 pub(crate) fn objects(connection: &Connection) -> rusqlite::Result<Vec<Stat>> {
     connection
-        .prepare_cached("SELECT cid, size, mime, created FROM objects ORDER BY created, id")?
-        .query_map([], |row| {
-            Ok(Stat {
-                cid: cid_column(row, 0)?,
-                size: row.get(1)?,
-                mime: row.get(2)?,
-                created: from_millis(row.get(3)?),
-            })
-        })?
+        .prepare_cached(
+            "SELECT cid, size, mime, created, node, here, copied FROM objects ORDER BY created, id",
+        )?
+        .query_map([], stat_row)?
         .collect()
+}
+
+/// What is known of a node object.
+pub(crate) fn node_stat(connection: &Connection, cid: &Cid) -> rusqlite::Result<Option<Stat>> {
+    connection
+        .prepare_cached(
+            "SELECT cid, size, mime, created, node, here, copied FROM objects WHERE cid = ?1 AND node = 1",
+        )?
+        .query_row([key(cid)], stat_row)
+        .optional()
+}
+
+fn stat_row(row: &Row<'_>) -> rusqlite::Result<Stat> {
+    Ok(Stat {
+        cid: cid_column(row, 0)?,
+        size: row.get(1)?,
+        mime: row.get(2)?,
+        created: from_millis(row.get(3)?),
+        node: row.get(4)?,
+        here: row.get(5)?,
+        copied: row.get::<_, i64>(6)? == COPIED,
+    })
 }
 
 /// The recorded blocks of an object: all but a lone leaf, which needs no record.
@@ -336,13 +432,19 @@ pub(crate) fn insert(
     mime: Option<&str>,
 ) -> rusqlite::Result<i64> {
     let now = millis(SystemTime::now());
-    let known = object(tx, &dag.root)?.is_some();
+    let known = match object(tx, &dag.root)? {
+        Some(row) if row.node => {
+            become_file(tx, row.id, dag.size)?;
+            false
+        }
+        row => row.is_some(),
+    };
     let id = tx
         .prepare_cached(
             "INSERT INTO objects (cid, size, mime, created, touched)
              VALUES (:cid, :size, :mime, :now, :now)
              ON CONFLICT (cid) DO UPDATE
-             SET touched = max(touched, :now), mime = coalesce(mime, :mime)
+             SET touched = max(touched, :now), mime = coalesce(mime, :mime), here = 1
              RETURNING id",
         )?
         .query_row(
@@ -367,6 +469,55 @@ pub(crate) fn insert(
     Ok(id)
 }
 
+/// The content below a node object has come whole: its blocks are recorded from it, and links are
+/// no longer needed to hold them.
+fn become_file(tx: &Transaction<'_>, id: i64, size: u64) -> rusqlite::Result<()> {
+    tx.execute("DELETE FROM blocks WHERE object = ?1", [id])?;
+    tx.execute("DELETE FROM links WHERE object = ?1", [id])?;
+    tx.execute(
+        "UPDATE objects SET node = 0, size = ?2, copied = 0 WHERE id = ?1",
+        (id, size),
+    )?;
+    Ok(())
+}
+
+/// Records one dag-pb block as an object and what it links to.
+pub(crate) fn insert_node(
+    tx: &Transaction<'_>,
+    cid: &Cid,
+    node: &[u8],
+    children: &BTreeSet<Vec<u8>>,
+) -> rusqlite::Result<i64> {
+    let now = millis(SystemTime::now());
+    let id: i64 = tx
+        .prepare_cached(
+            "INSERT INTO objects (cid, size, created, touched, node) VALUES (?1, ?2, ?3, ?3, 1)
+             RETURNING id",
+        )?
+        .query_row((key(cid), node.len(), now), |row| row.get(0))?;
+    tx.prepare_cached(
+        "INSERT INTO blocks (cid, object, offset, length, node) VALUES (?1, ?2, 0, 0, ?3)",
+    )?
+    .execute((key(cid), id, node))?;
+    let mut link = tx.prepare_cached("INSERT INTO links (object, child) VALUES (?1, ?2)")?;
+    for child in children {
+        link.execute((id, child))?;
+    }
+    Ok(id)
+}
+
+/// Touches the object that is this block or has it; whether there is one.
+pub(crate) fn touch_holder(tx: &Transaction<'_>, cid: &Cid) -> rusqlite::Result<bool> {
+    let touched = tx
+        .prepare_cached(
+            "UPDATE objects SET touched = max(touched, ?2) WHERE id =
+             coalesce((SELECT id FROM objects WHERE cid = ?1),
+                      (SELECT object FROM blocks WHERE cid = ?1 LIMIT 1))",
+        )?
+        .execute((key(cid), millis(SystemTime::now())))?;
+    Ok(touched > 0)
+}
+
 /// Starts an object's grace anew because something lets go of it now.
 pub(crate) fn touch(tx: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     tx.prepare_cached("UPDATE objects SET touched = max(touched, ?2) WHERE id = ?1")?
@@ -374,20 +525,58 @@ pub(crate) fn touch(tx: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     Ok(())
 }
 
-pub(crate) fn setting(connection: &Connection, key: &str) -> rusqlite::Result<Option<i64>> {
+/// The backend that `objects.copied` speaks of.
+pub(crate) fn backend_name(connection: &Connection) -> rusqlite::Result<Option<String>> {
     connection
-        .query_row("SELECT value FROM settings WHERE key = ?1", [key], |row| {
-            row.get(0)
-        })
+        .query_row("SELECT name FROM backend", [], |row| row.get(0))
         .optional()
 }
 
-pub(crate) fn set_setting(tx: &Transaction<'_>, key: &str, value: i64) -> rusqlite::Result<()> {
-    tx.execute(
-        "INSERT INTO settings (key, value) VALUES (?1, ?2)
-         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-        (key, value),
-    )?;
+/// A pin or a name that holds an object, the first by its name.
+pub(crate) fn held_by(connection: &Connection, cid: &Cid) -> rusqlite::Result<Option<String>> {
+    connection
+        .prepare_cached(
+            "SELECT min(h.name) FROM objects o JOIN
+             (SELECT name, object FROM pins UNION ALL SELECT name, object FROM versions) h
+             ON h.object = o.id WHERE o.cid = ?1",
+        )?
+        .query_row([key(cid)], |row| row.get(0))
+}
+
+/// Files that are to be removed.
+pub(crate) fn files_to_remove(connection: &Connection) -> rusqlite::Result<Vec<Cid>> {
+    connection
+        .prepare_cached("SELECT cid FROM removals WHERE file = 1")?
+        .query_map([], |row| cid_column(row, 0))?
+        .collect()
+}
+
+/// These files are removed.
+pub(crate) fn files_removed(tx: &Transaction<'_>, cids: &[Cid]) -> rusqlite::Result<()> {
+    removed(tx, "UPDATE removals SET file = 0 WHERE cid = ?1", cids)
+}
+
+/// These copies are removed.
+pub(crate) fn copies_removed(tx: &Transaction<'_>, cids: &[Cid]) -> rusqlite::Result<()> {
+    removed(tx, "UPDATE removals SET copy = 0 WHERE cid = ?1", cids)
+}
+
+fn removed(tx: &Transaction<'_>, sql: &str, cids: &[Cid]) -> rusqlite::Result<()> {
+    let mut done = tx.prepare_cached(sql)?;
+    for cid in cids {
+        done.execute([key(cid)])?;
+    }
+    tx.execute("DELETE FROM removals WHERE file = 0 AND copy = 0", [])?;
+    Ok(())
+}
+
+/// Notes that an object's file, and its copy if there may be one, are to be removed.
+pub(crate) fn remove(tx: &Transaction<'_>, cid: &Cid, copy: bool) -> rusqlite::Result<()> {
+    tx.prepare_cached(
+        "INSERT INTO removals (cid, file, copy) VALUES (?1, 1, ?2)
+         ON CONFLICT (cid) DO UPDATE SET file = 1, copy = max(copy, excluded.copy)",
+    )?
+    .execute((key(cid), copy))?;
     Ok(())
 }
 

@@ -10,11 +10,7 @@ use std::time::SystemTime;
 use cid::Cid;
 use rusqlite::{Connection, OptionalExtension, Transaction};
 
-use crate::{
-    Error, Store,
-    meta::{self, Meta},
-    pins,
-};
+use crate::{Error, Store, fault, meta, pins};
 
 /// Versions of a name that stay alive.
 pub const KEEP: u64 = 5;
@@ -37,6 +33,7 @@ impl Store {
     /// already stands for changes nothing.
     pub fn publish(&self, name: &str, cid: &Cid, expect: Option<u64>) -> Result<u64, Error> {
         pins::check(name)?;
+        self.own(cid)?;
         self.meta().write(|tx| {
             let row = meta::object(tx, cid).map_err(|e| self.meta().error(e))?;
             let Some(row) = row else {
@@ -44,7 +41,7 @@ impl Store {
                     cid: Box::new(*cid),
                 });
             };
-            publish(tx, self.meta(), name, row.id, expect)
+            publish(tx, self, name, row.id, expect)
         })
     }
 
@@ -96,12 +93,12 @@ impl Store {
 
 pub(crate) fn publish(
     tx: &Transaction<'_>,
-    meta: &Meta,
+    store: &Store,
     name: &str,
     object: i64,
     expect: Option<u64>,
 ) -> Result<u64, Error> {
-    let fail = |e| meta.error(e);
+    let fail = |e| store.meta().error(e);
     let current = newest(tx, name).map_err(fail)?;
     let found = current.map_or(0, |(seq, _)| seq);
     if let Some(expected) = expect {
@@ -115,7 +112,11 @@ pub(crate) fn publish(
     }
     match current {
         Some((seq, held)) if held == object => Ok(seq),
-        _ => append(tx, name, object).map_err(fail),
+        _ => {
+            let seq = append(tx, store, name, object).map_err(fail)?;
+            fault::point("playlist-rows");
+            Ok(seq)
+        }
     }
 }
 
@@ -129,13 +130,13 @@ fn newest(connection: &Connection, name: &str) -> rusqlite::Result<Option<(u64, 
         .optional()
 }
 
-fn append(tx: &Transaction<'_>, name: &str, object: i64) -> rusqlite::Result<u64> {
+fn append(tx: &Transaction<'_>, store: &Store, name: &str, object: i64) -> rusqlite::Result<u64> {
     let seq: u64 = tx
         .prepare_cached(
-            "INSERT INTO names (name, seq) VALUES (?1, 1)
+            "INSERT INTO names (name, seq, ipns) VALUES (?1, 1, ?2)
              ON CONFLICT (name) DO UPDATE SET seq = seq + 1 RETURNING seq",
         )?
-        .query_row([name], |row| row.get(0))?;
+        .query_row((name, store.ipns_name(name).to_bytes()), |row| row.get(0))?;
     tx.prepare_cached(
         "INSERT INTO versions (name, seq, object, published) VALUES (?1, ?2, ?3, ?4)",
     )?

@@ -1,13 +1,12 @@
 //! Putting content in.
 //!
 //! ```text
-//! write draft + hash → fdatasync → rename → fsync folder → transaction {object, blocks, pin, name}
-//!                                  └──────── inside the database's write lock ────────┘
+//! write draft + hash → link under the CID → sync → transaction {object, blocks, pin, name} → unlink draft
 //! ```
 //!
-//! A crash before the commit leaves a draft or an unrecorded file, which the next start sweeps;
-//! after it everything is there. The rename is inside the write lock because `collect` unlinks
-//! inside the same lock, so an object can never lose its file between rename and commit.
+//! A crash before the commit leaves a draft, which the next start removes together with the file
+//! that it became; after it everything is there. Inside the transaction, and so with collections
+//! kept out, one look makes sure that the file is still in its place.
 //!
 //! Content of less than a chunk is kept in memory, and if the store has it already nothing is written.
 //! Longer content is written and hashed chunk by chunk in one buffer; the disk is set to work on
@@ -16,15 +15,17 @@
 use std::{
     io::{self, Read, Write},
     path::Path,
+    sync::{Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use cid::Cid;
 use rusqlite::Transaction;
 
 use crate::{
     Error, Store,
-    disk::{self, Draft, Incoming},
-    meta, mime, names, pins,
+    disk::{self, Draft},
+    fault, meta, mime, names, pins,
     unixfs::{self, CHUNK, Dag, Importer},
 };
 
@@ -37,6 +38,9 @@ pub struct PutOptions<'a> {
     /// A pin to set, as by [`Store::pin`]. Without a pin or a name the object is kept only for
     /// the grace that [`Store::collect`] is given.
     pub pin: Option<&'a str>,
+    /// What to keep with the pin, in the owner's own form. It is there exactly when the pin is, so
+    /// a checkpoint can carry what its work needs to go on.
+    pub note: Option<&'a str>,
     /// A name to publish it under, as by [`Store::publish`].
     pub publish: Option<&'a str>,
     /// The sequence that `publish` must be at, 0 for a name without a version.
@@ -73,6 +77,13 @@ impl Store {
         }
     }
 
+    /// Stores content that is in memory, which spares copying it once more.
+    pub fn put_bytes(&self, content: &[u8], options: &PutOptions<'_>) -> Result<Stored, Error> {
+        let mut writer = self.writer(options)?;
+        writer.add(content)?;
+        writer.finish()
+    }
+
     /// Stores a file and removes it from where it was. On the store's own file system it is taken
     /// over without copying; until the object is recorded it also stays under its old name.
     ///
@@ -90,7 +101,7 @@ impl Store {
             return Ok(stored);
         };
         let dag = import(given.reader()).map_err(|e| Error::io("reading", path, e))?;
-        self.record(dag, Content::Incoming(Incoming::Given(given)), options)
+        self.record(dag, Content::Draft(given), options)
     }
 
     /// A writer for content that comes in pieces.
@@ -100,20 +111,20 @@ impl Store {
             store: self,
             options: *options,
             importer: Importer::new(),
-            buffer: vec![0; CHUNK],
+            buffer: self.buffers().take(),
             filled: 0,
             draft: None,
         })
     }
 
     /// Makes content durable and records it, writing only what is not there yet.
-    fn record(
+    pub(crate) fn record(
         &self,
         dag: Dag,
         content: Content,
         options: &PutOptions<'_>,
     ) -> Result<Stored, Error> {
-        let known = self.meta().read(|c| meta::object(c, &dag.root))?.is_some();
+        let known = self.meta().read(|c| meta::file(c, &dag.root))?.is_some();
         if known && self.disk().holds(&dag.root, dag.size, content.reread()?)? {
             // Collected since? Then the content in hand is written after all.
             if let Some(stored) = self.record_held(&dag, options)? {
@@ -121,28 +132,32 @@ impl Store {
                 return Ok(stored);
             }
         }
-        let mut incoming = content.write(self)?;
-        incoming.sync()?;
-        let mut placed = Placed::No;
-        let recorded = self.meta().write(|tx| {
-            let new = meta::object(tx, &dag.root)
-                .map_err(|e| self.meta().error(e))?
-                .is_none();
-            // Set first: a failed sync of the folder comes after the rename.
-            placed = if new { Placed::New } else { Placed::Again };
-            incoming.place(self.disk(), &dag.root)?;
-            self.record_rows(tx, &dag, options).map(|seq| (new, seq))
+        let mut draft = content.write(self)?;
+        fault::point("put-written");
+        let recorded = draft.place(self.disk(), &dag.root).and_then(|()| {
+            fault::point("put-placed");
+            self.meta().write(|tx| {
+                let new = meta::file(tx, &dag.root)
+                    .map_err(|e| self.meta().error(e))?
+                    .is_none();
+                draft.keep(self.disk(), &dag.root)?;
+                let seq = self.record_rows(tx, &dag, options)?;
+                fault::point("put-rows");
+                Ok((new, seq))
+            })
         });
         let (new, seq) = match recorded {
             Ok(done) => done,
             Err(error) => {
-                // If even this fails an orphan stays, for the next start to sweep; the first
+                // If even this fails the draft's name in `tmp/` tells the next start; the first
                 // error is the one to tell.
-                let _ = self.undo(placed, incoming, &dag.root);
+                let _ = self.undo(&draft, &dag.root);
                 return Err(error);
             }
         };
-        incoming.settle()?;
+        fault::point("put-committed");
+        draft.settle()?;
+        self.changed();
         Ok(Stored {
             cid: dag.root,
             size: dag.size,
@@ -152,19 +167,14 @@ impl Store {
         })
     }
 
-    /// Takes back a file that was placed for a transaction that failed. That a commit reported as
-    /// failed is there all the same cannot be excluded, so the row is asked for once more, with
-    /// other writers out.
-    fn undo(&self, placed: Placed, mut incoming: Incoming, cid: &Cid) -> Result<(), Error> {
-        if !matches!(placed, Placed::New) {
-            return Ok(());
-        }
+    /// Takes back a file that was placed for a transaction that failed. A good file in the place of
+    /// one that was recorded stays; that a commit reported as failed is there all the same cannot
+    /// be excluded, so the row is asked for once more, with other writers out.
+    fn undo(&self, draft: &Draft, cid: &Cid) -> Result<(), Error> {
         self.meta().locked(|c| {
-            if meta::object(c, cid)
-                .map_err(|e| self.meta().error(e))?
-                .is_none()
-            {
-                incoming.withdraw(self.disk(), cid);
+            let row = meta::file(c, cid).map_err(|e| self.meta().error(e))?;
+            if row.is_none() {
+                draft.withdraw(self.disk(), cid);
             }
             Ok(())
         })
@@ -173,7 +183,7 @@ impl Store {
     /// Records a put of content that is there; `None` if it went away meanwhile.
     fn record_held(&self, dag: &Dag, options: &PutOptions<'_>) -> Result<Option<Stored>, Error> {
         self.meta().write(|tx| {
-            let row = meta::object(tx, &dag.root).map_err(|e| self.meta().error(e))?;
+            let row = meta::file(tx, &dag.root).map_err(|e| self.meta().error(e))?;
             if row.is_none() || self.disk().size(&dag.root)? != Some(dag.size) {
                 return Ok(None);
             }
@@ -197,22 +207,13 @@ impl Store {
         let mime = options.mime.filter(|text| mime::says_something(text));
         let id = meta::insert(tx, dag, mime).map_err(|e| self.meta().error(e))?;
         if let Some(pin) = options.pin {
-            pins::set(tx, pin, id).map_err(|e| self.meta().error(e))?;
+            pins::set(tx, pin, id, options.note).map_err(|e| self.meta().error(e))?;
         }
         options
             .publish
-            .map(|name| names::publish(tx, self.meta(), name, id, options.expect))
+            .map(|name| names::publish(tx, self, name, id, options.expect))
             .transpose()
     }
-}
-
-/// What a failed transaction has to take back.
-enum Placed {
-    No,
-    /// A file for an object that was not recorded.
-    New,
-    /// A good file in the place of one that was recorded: stays.
-    Again,
 }
 
 impl PutOptions<'_> {
@@ -237,34 +238,34 @@ fn import(mut content: impl Read) -> io::Result<Dag> {
 }
 
 /// Content whose CID is known.
-enum Content {
-    Memory(Vec<u8>),
-    Incoming(Incoming),
+pub(crate) enum Content {
+    Memory(Bytes),
+    Draft(Draft),
 }
 
 impl Content {
     fn reread(&self) -> Result<Box<dyn Read + '_>, Error> {
         Ok(match self {
-            Self::Memory(bytes) => Box::new(bytes.as_slice()),
-            Self::Incoming(incoming) => Box::new(incoming.reread()?),
+            Self::Memory(bytes) => Box::new(&bytes[..]),
+            Self::Draft(draft) => Box::new(draft.reread()?),
         })
     }
 
-    fn write(self, store: &Store) -> Result<Incoming, Error> {
+    fn write(self, store: &Store) -> Result<Draft, Error> {
         match self {
             Self::Memory(bytes) => {
                 let mut draft = store.disk().draft()?;
                 draft.write_all(&bytes)?;
-                Ok(Incoming::Draft(draft))
+                Ok(draft)
             }
-            Self::Incoming(incoming) => Ok(incoming),
+            Self::Draft(draft) => Ok(draft),
         }
     }
 
     fn settle(self) -> Result<(), Error> {
         match self {
             Self::Memory(_) => Ok(()),
-            Self::Incoming(incoming) => incoming.settle(),
+            Self::Draft(draft) => draft.settle(),
         }
     }
 }
@@ -288,43 +289,96 @@ impl Writer<'_> {
             self.spill()?;
         }
         let content = match self.draft.take() {
-            Some(draft) => Content::Incoming(Incoming::Draft(draft)),
+            Some(draft) => Content::Draft(draft),
             None => {
-                self.buffer.truncate(self.filled);
-                self.importer.update(&self.buffer);
-                Content::Memory(self.buffer)
+                let bytes = Bytes::copy_from_slice(&self.buffer[..self.filled]);
+                self.importer.update(&bytes);
+                Content::Memory(bytes)
             }
         };
-        let dag = self.importer.finish();
+        let dag = std::mem::take(&mut self.importer).finish();
         self.store.record(dag, content, &self.options)
     }
 
-    /// Moves what is in the buffer on to the draft, and hashes it while the disk writes.
+    /// Takes the next bytes; whole chunks do not pass through the buffer.
+    pub(crate) fn add(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.filled));
+            bytes = later;
+            if now.len() == CHUNK {
+                send(self.store, &mut self.draft, &mut self.importer, now)?;
+                continue;
+            }
+            self.buffer[self.filled..self.filled + now.len()].copy_from_slice(now);
+            self.filled += now.len();
+            if self.filled == CHUNK {
+                self.spill()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves what is in the buffer on to the draft.
     fn spill(&mut self) -> Result<(), Error> {
-        let draft = match &mut self.draft {
-            Some(draft) => draft,
-            none => none.insert(self.store.disk().draft()?),
-        };
         let bytes = &self.buffer[..self.filled];
-        draft.write_all(bytes)?;
-        draft.start_writing();
-        self.importer.update(bytes);
+        send(self.store, &mut self.draft, &mut self.importer, bytes)?;
         self.filled = 0;
         Ok(())
+    }
+}
+
+/// Writes bytes to the draft, and hashes them while the disk writes.
+fn send(
+    store: &Store,
+    draft: &mut Option<Draft>,
+    importer: &mut Importer,
+    bytes: &[u8],
+) -> Result<(), Error> {
+    let draft = match draft {
+        Some(draft) => draft,
+        none => none.insert(store.disk().draft()?),
+    };
+    draft.write_all(bytes)?;
+    draft.start_writing();
+    importer.update(bytes);
+    Ok(())
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.store.buffers().give(std::mem::take(&mut self.buffer));
+    }
+}
+
+/// Chunks of room for writers to come: getting one from the system costs as much as half of a small
+/// put.
+#[derive(Default)]
+pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+/// As many stay as there are writers at once in a server that is not busy.
+const IDLE_BUFFERS: usize = 2;
+
+impl Buffers {
+    fn take(&self) -> Vec<u8> {
+        let idle = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        idle.unwrap_or_else(|| vec![0; CHUNK])
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < IDLE_BUFFERS {
+            idle.push(buffer);
+        }
     }
 }
 
 impl Write for Writer<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let n = bytes.len().min(CHUNK - self.filled);
-        self.buffer[self.filled..self.filled + n].copy_from_slice(&bytes[..n]);
-        self.filled += n;
-        if self.filled == CHUNK {
-            self.spill().map_err(|error| {
-                let full = error.is_full().then_some(io::ErrorKind::StorageFull);
-                io::Error::new(full.unwrap_or(io::ErrorKind::Other), error)
-            })?;
-        }
+        self.add(&bytes[..n]).map_err(|error| {
+            let full = error.is_full().then_some(io::ErrorKind::StorageFull);
+            io::Error::new(full.unwrap_or(io::ErrorKind::Other), error)
+        })?;
         Ok(n)
     }
 

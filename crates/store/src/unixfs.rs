@@ -14,10 +14,16 @@ use std::io::Read;
 use cid::{Cid, multihash::Multihash};
 use sha2::{Digest, Sha256};
 
-use crate::Error;
+use crate::{
+    Error,
+    protobuf::{put_bytes, put_number},
+};
 
 /// Bytes per leaf, `size-1048576` in Kubo's words.
 pub const CHUNK: usize = 1 << 20;
+
+/// The largest block that is taken from elsewhere, in bytes: what Kubo and Helia exchange at most.
+pub const MAX_BLOCK: usize = 2 << 20;
 
 /// Links per inner node.
 pub const MAX_LINKS: usize = 1024;
@@ -252,57 +258,24 @@ fn encode_node(links: &[Link]) -> Vec<u8> {
     for link in links {
         inner.clear();
         let cid = link.cid.to_bytes();
-        bytes_field(&mut inner, 1, &cid);
-        bytes_field(&mut inner, 2, b"");
-        varint_field(&mut inner, 3, link.total);
-        bytes_field(&mut node, 2, &inner);
+        put_bytes(&mut inner, 1, &cid);
+        put_bytes(&mut inner, 2, b"");
+        put_number(&mut inner, 3, link.total);
+        put_bytes(&mut node, 2, &inner);
     }
     let mut data = Vec::with_capacity(links.len() * 5 + 16);
-    varint_field(&mut data, 1, 2); // DataType.File
-    varint_field(&mut data, 3, links.iter().map(|l| l.content).sum());
+    put_number(&mut data, 1, 2); // DataType.File
+    put_number(&mut data, 3, links.iter().map(|l| l.content).sum());
     for link in links {
-        varint_field(&mut data, 4, link.content); // blocksizes, not packed
+        put_number(&mut data, 4, link.content); // blocksizes, not packed
     }
-    bytes_field(&mut node, 1, &data);
+    put_bytes(&mut node, 1, &data);
     node
-}
-
-fn bytes_field(out: &mut Vec<u8>, field: u8, value: &[u8]) {
-    out.push(field << 3 | 2);
-    varint(out, value.len() as u64);
-    out.extend_from_slice(value);
-}
-
-fn varint_field(out: &mut Vec<u8>, field: u8, value: u64) {
-    out.push(field << 3);
-    varint(out, value);
-}
-
-fn varint(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn varints_are_little_endian_base_128() {
-        let check = |value, expected: &[u8]| {
-            let mut out = Vec::new();
-            varint(&mut out, value);
-            assert_eq!(out, expected, "{value}");
-        };
-        check(0, &[0]);
-        check(127, &[0x7f]);
-        check(128, &[0x80, 1]);
-        check(1 << 20, &[0x80, 0x80, 0x40]);
-        check(u64::MAX, &[255, 255, 255, 255, 255, 255, 255, 255, 255, 1]);
-    }
 
     #[test]
     fn blocks_tile_the_content() {

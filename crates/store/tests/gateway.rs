@@ -9,8 +9,8 @@ use content::{CHUNK, bytes};
 use http::{Method, Request, Response, StatusCode};
 use proptest::prelude::*;
 use store::{
-    Cid, PutOptions, Store, cid_of,
-    gateway::{Body, respond},
+    Cid, Pinning, PutOptions, Store, cid_of,
+    gateway::{Body, respond, routing},
     unixfs::Importer,
 };
 
@@ -56,28 +56,74 @@ fn world() -> World {
     }
 }
 
-fn ask(store: &Store, method: Method, uri: &str, headers: &[(&str, &str)]) -> Response<Body> {
+/// A response with its body read.
+struct Answer {
+    response: Response<()>,
+    body: Vec<u8>,
+    /// The body ended with an error.
+    cut: bool,
+}
+
+fn ask(store: &Store, method: Method, uri: &str, headers: &[(&str, &str)]) -> Answer {
+    ask_with(&|request| respond(store, request), method, uri, headers)
+}
+
+fn ask_with(
+    respond: &dyn Fn(&Request<()>) -> Response<Body>,
+    method: Method,
+    uri: &str,
+    headers: &[(&str, &str)],
+) -> Answer {
     let mut request = Request::builder().method(method).uri(uri);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    respond(store, &request.body(()).unwrap())
+    read(respond(&request.body(()).unwrap()))
 }
 
-fn header<'a>(response: &'a Response<Body>, name: &str) -> Option<&'a str> {
-    response.headers().get(name).map(|v| v.to_str().unwrap())
-}
-
-fn body(response: &Response<Body>) -> Vec<u8> {
-    match response.body() {
-        Body::Empty => Vec::new(),
-        Body::Bytes(bytes) => bytes.to_vec(),
+fn read(response: Response<Body>) -> Answer {
+    let (parts, body) = response.into_parts();
+    let (mut bytes, mut cut) = (Vec::new(), false);
+    match body {
+        Body::Empty => {}
+        Body::Bytes(content) => bytes = content.to_vec(),
         Body::File { file, offset, len } => {
-            let mut bytes = vec![0; *len as usize];
-            file.read_exact_at(&mut bytes, *offset).unwrap();
-            bytes
+            bytes = vec![0; len as usize];
+            file.read_exact_at(&mut bytes, offset).unwrap();
+        }
+        Body::Pieces { pieces, len } => {
+            for piece in pieces {
+                match piece {
+                    Ok(piece) => bytes.extend_from_slice(&piece),
+                    Err(_) => cut = true,
+                }
+            }
+            assert!(cut || len.is_none_or(|len| len == bytes.len() as u64));
         }
     }
+    Answer {
+        response: Response::from_parts(parts, ()),
+        body: bytes,
+        cut,
+    }
+}
+
+impl Answer {
+    fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+}
+
+fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
+    answer
+        .response
+        .headers()
+        .get(name)
+        .map(|v| v.to_str().unwrap())
+}
+
+fn body(answer: &Answer) -> Vec<u8> {
+    answer.body.clone()
 }
 
 /// One row: request headers, then status, body (`None`: not looked at) and response headers that
@@ -91,8 +137,12 @@ type Row<'a> = (
 );
 
 fn check(store: &Store, method: Method, rows: &[Row<'_>]) {
+    check_with(&|request| respond(store, request), method, rows);
+}
+
+fn check_with(respond: &dyn Fn(&Request<()>) -> Response<Body>, method: Method, rows: &[Row<'_>]) {
     for (uri, headers, status, expected, answers) in rows {
-        let response = ask(store, method.clone(), uri, headers);
+        let response = ask_with(respond, method.clone(), uri, headers);
         let row = format!("{method} {uri} {headers:?}");
         assert_eq!(response.status().as_u16(), *status, "{row}");
         if let Some(expected) = expected {
@@ -109,7 +159,9 @@ fn check(store: &Store, method: Method, rows: &[Row<'_>]) {
             Some("*"),
             "{row}"
         );
-        if response.status().is_success() && method == Method::GET {
+        assert!(!response.cut, "{row}");
+        let counted = header(&response, "accept-ranges") != Some("none");
+        if response.status().is_success() && method == Method::GET && counted {
             let length = body(&response).len().to_string();
             assert_eq!(header(&response, "content-length"), Some(&*length), "{row}");
         }
@@ -399,7 +451,13 @@ fn conditions_and_ranges() {
             Some(TEXT),
             &[("content-range", "-")],
         ),
-        (uri, &[("range", "bytes=0-1,3-4")], 200, Some(TEXT), &[]),
+        (
+            uri,
+            &[("range", "bytes=0-1,3-4")],
+            206,
+            Some(b"01"),
+            &[("content-range", "bytes 0-1/10")],
+        ),
         (uri, &[("range", "lines=0-1")], 200, Some(TEXT), &[]),
         (
             uri,
@@ -491,6 +549,23 @@ fn methods() {
                 200,
                 Some(b""),
                 &[("content-length", "0")],
+            ),
+            (
+                &format!("{uri}?format=raw"),
+                &[],
+                200,
+                Some(b""),
+                &[
+                    ("content-length", "10"),
+                    ("content-type", "application/vnd.ipld.raw"),
+                ],
+            ),
+            (
+                &format!("/ipfs/{ABSENT}?format=raw"),
+                &[],
+                404,
+                Some(b""),
+                &[],
             ),
             (&format!("/ipfs/{ABSENT}"), &[], 404, Some(b""), &[]),
             ("/ipfs/nonsense", &[], 400, Some(b""), &[]),
@@ -621,7 +696,8 @@ fn forms() {
             big_uri,
             &[(
                 "accept",
-                "application/vnd.ipld.car, application/vnd.ipld.raw;q=0.5",
+                "application/vnd.ipld.dag-json;q=0, application/vnd.ipld.car;q=0.4, \
+                 application/vnd.ipld.raw;q=0.5",
             )],
             200,
             Some(root_node),
@@ -644,18 +720,11 @@ fn forms() {
         (big_uri, &[("accept", "video/mp2t")], 200, Some(big), &[]),
         // The URL's word counts more.
         (
-            &format!("{big_uri}?format=car"),
-            &[("accept", raw)],
-            406,
-            None,
-            &[],
-        ),
-        (
-            big_uri,
+            leaf_raw,
             &[("accept", "application/vnd.ipld.car")],
-            406,
-            None,
-            &[],
+            200,
+            Some(leaf_bytes),
+            &[("content-type", raw), ("content-location", leaf_raw)],
         ),
         (
             big_uri,
@@ -664,11 +733,27 @@ fn forms() {
             None,
             &[],
         ),
+        (&format!("{big_uri}?format=dag-json"), &[], 406, None, &[]),
+        (&format!("{big_uri}?format=dag-cbor"), &[], 406, None, &[]),
         (&format!("{big_uri}?format=tar"), &[], 406, None, &[]),
+        (
+            &format!("{big_uri}?format=car&car-version=2"),
+            &[],
+            406,
+            None,
+            &[],
+        ),
+        (
+            &format!("{big_uri}?format=car&dag-scope=some"),
+            &[],
+            400,
+            None,
+            &[],
+        ),
         (
             &format!("{big_uri}?format=ipns-record"),
             &[],
-            406,
+            400,
             None,
             &[],
         ),
@@ -830,6 +915,7 @@ fn a_damaged_object_is_a_server_error_that_keeps_paths_to_itself() {
     let text = String::from_utf8(body(&response)).unwrap();
     assert!(text.contains("damaged") && !text.contains("obj/"), "{text}");
     let error = response
+        .response
         .extensions()
         .get::<std::sync::Arc<store::Error>>()
         .unwrap();
@@ -846,10 +932,11 @@ fn bodies_outlive_their_objects() {
     let mut writer = store.writer(&PutOptions::default()).unwrap();
     writer.write_all(b"short-lived").unwrap();
     let cid = writer.finish().unwrap().cid;
-    let response = ask(store, Method::GET, &format!("/ipfs/{cid}"), &[]);
+    let request = Request::get(format!("/ipfs/{cid}")).body(()).unwrap();
+    let response = respond(store, &request);
     store.collect(std::time::Duration::ZERO).unwrap();
     assert!(store.get(&cid).unwrap().is_none());
-    assert_eq!(body(&response), b"short-lived");
+    assert_eq!(read(response).body, b"short-lived");
 }
 
 #[test]
@@ -876,6 +963,280 @@ fn the_empty_file() {
     );
 }
 
+/// What a client that looks for providers itself asks.
+#[test]
+fn routing() {
+    let World { store, leaf, .. } = &world();
+    let name = store.ipns_name("live");
+    let absent = store.ipns_name("never published");
+    let cid = store.put(TEXT, &PutOptions::default()).unwrap().cid;
+    store.publish("live", &cid, None).unwrap();
+    let record = store.ipns_record(&name).unwrap().unwrap();
+    let origin = Some("http://127.0.0.1:7420");
+    let peer = format!(
+        "{{\"Schema\":\"peer\",\"ID\":\"{}\",\"Addrs\":[\"/ip4/127.0.0.1/tcp/7420/http\"],\
+         \"Protocols\":[\"transport-ipfs-gateway-http\"]}}",
+        store.peer_id().to_base58()
+    );
+    let (json, lines) = (format!("{{\"Providers\":[{peer}]}}\n"), format!("{peer}\n"));
+    let nothing = b"{\"Providers\":[]}\n";
+    let kind = "application/vnd.ipfs.ipns-record";
+    let at = |cid: &dyn ToString| format!("/routing/v1/providers/{}", cid.to_string());
+    let of = |name: &dyn ToString| format!("/routing/v1/ipns/{}", name.to_string());
+    let rows: &[Row<'_>] = &[
+        (
+            &at(&TEXT_CID),
+            &[],
+            200,
+            Some(json.as_bytes()),
+            &[
+                ("content-type", "application/json"),
+                ("vary", "Accept"),
+                ("cache-control", "public, max-age=300"),
+            ],
+        ),
+        (&at(leaf), &[], 200, Some(json.as_bytes()), &[]),
+        (
+            &at(&TEXT_CID),
+            &[("accept", "application/x-ndjson, application/json")],
+            200,
+            Some(lines.as_bytes()),
+            &[("content-type", "application/x-ndjson")],
+        ),
+        (
+            &at(&ABSENT),
+            &[],
+            200,
+            Some(nothing),
+            &[("cache-control", "public, max-age=15")],
+        ),
+        (
+            &at(&ABSENT),
+            &[("accept", "application/x-ndjson")],
+            200,
+            Some(b""),
+            &[],
+        ),
+        (
+            &format!("{}?filter-protocols=transport-bitswap", at(&TEXT_CID)),
+            &[],
+            200,
+            Some(nothing),
+            &[],
+        ),
+        (&at(&"hello"), &[], 422, None, &[]),
+        (
+            &of(&name),
+            &[("accept", kind)],
+            200,
+            Some(&record),
+            &[("content-type", kind), ("vary", "Accept")],
+        ),
+        (&of(&name.to_base58()), &[], 200, Some(&record), &[]),
+        (&of(&name), &[("if-none-match", "*")], 304, Some(b""), &[]),
+        (
+            &of(&name),
+            &[("accept", "application/json")],
+            406,
+            None,
+            &[],
+        ),
+        (
+            &of(&absent),
+            &[("accept", kind)],
+            200,
+            None,
+            &[("content-type", "text/plain; charset=utf-8")],
+        ),
+        (&of(&"hello"), &[], 422, None, &[]),
+        ("/routing/v1/peers/x", &[], 404, None, &[]),
+    ];
+    check_with(
+        &|request| routing::respond(store, request, origin),
+        Method::GET,
+        rows,
+    );
+    // A name of ours through the gateway: what it stands for, believed for as long as its TTL.
+    let uri = &*format!("/ipns/{name}");
+    let rows: &[Row<'_>] = &[
+        (
+            uri,
+            &[],
+            200,
+            Some(TEXT),
+            &[
+                ("cache-control", "public, max-age=2"),
+                ("etag", &format!("\"{TEXT_CID}\"")),
+                ("x-ipfs-path", uri),
+                ("x-ipfs-roots", TEXT_CID),
+            ],
+        ),
+        (
+            &format!("{uri}?format=ipns-record"),
+            &[],
+            200,
+            Some(&record),
+            &[],
+        ),
+        (
+            &format!("{uri}/below?format=ipns-record"),
+            &[],
+            400,
+            None,
+            &[],
+        ),
+        (&format!("/ipns/{absent}"), &[], 404, None, &[]),
+        ("/ipns/en.wikipedia-on-ipfs.org", &[], 404, None, &[]),
+    ];
+    check(store, Method::GET, rows);
+}
+
+/// Graphs that others cut, and with holes: what can be said before the first byte is said, and
+/// what cannot cuts the body.
+#[test]
+fn graphs() {
+    let World { store, .. } = &world();
+    let import = |name: &str| {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/gateway/");
+        let car = std::fs::read(format!("{folder}{name}")).unwrap();
+        let imported = store.import(car.as_slice(), Pinning::None, |_| {}).unwrap();
+        (imported.roots[0], car)
+    };
+    let (hole, _) = import("trustless_gateway_car/file-3k-and-3-blocks-missing-block.car");
+    let (files, car) = import("path_gateway_unixfs/dir-with-files.car");
+    let (cbor, _) = import("trustless_gateway_car/dir-with-dag-cbor-with-links.car");
+    let (links, _) = import("path_gateway_unixfs/symlink.car");
+    let hole = format!("/ipfs/{hole}");
+    let cut = ask(store, Method::GET, &hole, &[]);
+    assert_eq!(
+        (cut.status(), cut.cut, cut.body.len()),
+        (StatusCode::OK, true, 1024)
+    );
+    assert_eq!(header(&cut, "content-length"), Some("3072"));
+    let cut = ask(store, Method::GET, &format!("{hole}?format=car"), &[]);
+    assert_eq!((cut.status(), cut.cut), (StatusCode::OK, true));
+
+    let multi = format!("/ipfs/{files}/multiblock.txt");
+    let document = format!("/ipfs/{cbor}/document");
+    let cbor_type = "application/vnd.ipld.dag-cbor";
+    let car_tag = header(
+        &ask(
+            store,
+            Method::GET,
+            &format!("/ipfs/{files}?format=car"),
+            &[],
+        ),
+        "etag",
+    )
+    .unwrap()
+    .to_owned();
+    assert!(
+        car_tag.starts_with("W/\"") && car_tag.contains(".car.all."),
+        "{car_tag}"
+    );
+    let head = store::car::header(&[store::dag::AnyCid::try_from("bafkqaaa").unwrap()]);
+    let text = ask(store, Method::GET, &multi, &[]).body;
+    assert_eq!(text.len(), 1026);
+    let rows: &[Row<'_>] = &[
+        // Missing from the first byte on.
+        (
+            &hole,
+            &[("range", "bytes=1024-1024")],
+            404,
+            None,
+            &[("content-range", "-")],
+        ),
+        (
+            &multi,
+            &[("range", "bytes=250-260")],
+            206,
+            Some(&text[250..=260]),
+            &[
+                ("content-type", "text/plain; charset=utf-8"),
+                ("content-range", "bytes 250-260/1026"),
+            ],
+        ),
+        (
+            &format!("/ipfs/{files}?format=car"),
+            &[],
+            200,
+            Some(&car),
+            &[
+                ("content-length", "-"),
+                (
+                    "content-type",
+                    "application/vnd.ipld.car; version=1; order=dfs; dups=n",
+                ),
+            ],
+        ),
+        (
+            &format!("/ipfs/{files}?format=car"),
+            &[("if-none-match", &car_tag)],
+            304,
+            Some(b""),
+            &[],
+        ),
+        (
+            &format!("/ipfs/{files}?format=car"),
+            &[("if-match", &car_tag)],
+            412,
+            None,
+            &[],
+        ),
+        (
+            &format!("/ipfs/{files}?format=car"),
+            &[("range", "bytes=0-1")],
+            200,
+            Some(&car),
+            &[],
+        ),
+        ("/ipfs/bafkqaaa?format=car", &[], 200, Some(&head), &[]),
+        (
+            &format!("/ipfs/{files}?x=y"),
+            &[],
+            301,
+            None,
+            &[("location", &format!("/ipfs/{files}/?x=y"))],
+        ),
+        (&format!("{multi}/"), &[], 404, None, &[]),
+        (&document, &[], 200, None, &[("content-type", cbor_type)]),
+        (
+            &document,
+            &[("accept", cbor_type)],
+            200,
+            None,
+            &[("content-type", cbor_type)],
+        ),
+        (&format!("{document}?format=dag-json"), &[], 406, None, &[]),
+        (&format!("{document}/files"), &[], 501, None, &[]),
+        (
+            &format!("{document}/files/single"),
+            &[],
+            200,
+            Some(b"hello world\n"),
+            &[],
+        ),
+        (
+            &format!("/ipfs/{links}/bar"),
+            &[],
+            200,
+            Some(b"foo"),
+            &[("content-type", "inode/symlink")],
+        ),
+        (&format!("/ipfs/{files}/%FF"), &[], 400, None, &[]),
+    ];
+    check(store, Method::GET, rows);
+    check(
+        store,
+        Method::HEAD,
+        &[
+            (&hole, &[], 200, Some(b""), &[("content-length", "3072")]),
+            ("/ipfs/bafkqaaa?format=car", &[], 200, Some(b""), &[]),
+            (&format!("/ipfs/{files}/"), &[], 200, Some(b""), &[]),
+        ],
+    );
+}
+
 proptest! {
     /// Whatever is asked, there is an answer, and only what is held is a success.
     #[test]
@@ -895,7 +1256,7 @@ proptest! {
             .header("if-none-match", &tag)
             .body(());
         if let Ok(request) = request {
-            let response = WORLD.with(|world| respond(&world.store, &request));
+            let response = WORLD.with(|world| read(respond(&world.store, &request)));
             let carries_its_content = path.contains("bafkqa");
             prop_assert!(!response.status().is_success() || carries_its_content, "{uri}");
             prop_assert!(response.status() != StatusCode::INTERNAL_SERVER_ERROR, "{uri}");

@@ -9,7 +9,7 @@ use std::{
     io::{Read, Write},
     os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use content::{CHUNK, Choppy, bytes};
@@ -355,40 +355,42 @@ fn opening_sweeps_what_crashes_left() {
     assert_eq!(drafts(&store), 1);
     fs::write(store.root().join("tmp/4194304-0"), b"its writer is dead").unwrap();
 
-    let lost = |text: &str, age: u64| {
+    // Placed, but not recorded before its writer died; and one that was.
+    let placed = |text: &str| {
         let (cid, _) = cid_of(text.as_bytes()).unwrap();
-        let path = object_path(&store, &cid);
-        fs::write(&path, text).unwrap();
-        let then = SystemTime::now() - Duration::from_secs(age);
-        let file = File::options().write(true).open(&path).unwrap();
-        file.set_modified(then).unwrap();
-        path
+        let draft = store.root().join(format!("tmp/4194304-1-{cid}"));
+        fs::write(&draft, text).unwrap();
+        fs::hard_link(&draft, object_path(&store, &cid)).unwrap();
+        object_path(&store, &cid)
     };
-    let old = lost("old orphan", 2 * 3600);
-    let young = lost("young orphan", 60);
+    let lost = placed("placed in vain");
+    let known = object_path(&store, &kept.cid);
+    fs::hard_link(
+        &known,
+        store.root().join(format!("tmp/4194304-2-{}", kept.cid)),
+    )
+    .unwrap();
+    // What no draft speaks of may be a backup that is just being restored.
+    let (cid, _) = cid_of(b"no row".as_slice()).unwrap();
+    let restored = object_path(&store, &cid);
+    fs::write(&restored, b"no row").unwrap();
     let foreign = store.root().join("obj/aa/notes");
     fs::write(&foreign, b"not ours").unwrap();
 
     let second = Store::open(store.root()).unwrap();
-    assert_eq!(drafts(&store), 1, "the live draft stays, the dead one goes");
-    assert!(!old.exists());
-    assert!(young.exists() && foreign.exists());
+    assert_eq!(drafts(&store), 1, "the live draft stays, the dead ones go");
+    assert!(!lost.exists());
+    assert!(restored.exists() && foreign.exists());
     assert_eq!(read(&second, &kept.cid).unwrap(), b"kept");
-
-    // A later start finds it once it has the age.
-    let then = SystemTime::now() - Duration::from_secs(2 * 3600);
-    File::options()
-        .write(true)
-        .open(&young)
-        .unwrap()
-        .set_modified(then)
+    // Which a put makes its own.
+    store
+        .put(b"no row".as_slice(), &pinned("restored"))
         .unwrap();
-    drop(Store::open(store.root()).unwrap());
-    assert!(!young.exists());
+    fs::remove_file(foreign).unwrap();
 
     live.finish().unwrap();
     assert_eq!(drafts(&store), 0);
-    assert!(store.verify(true, |_| {}).unwrap().is_whole());
+    assert_eq!(store.verify(true, |_| {}).unwrap().findings, []);
     drop(dir);
 }
 
@@ -472,6 +474,22 @@ fn pins_are_listed_by_prefix_and_moved() {
     assert_eq!(listed("x"), [""; 0]);
     store.pin("t", &two).unwrap();
     assert_eq!(store.pins("t").unwrap()[0].cid, two);
+
+    // A note comes and goes with its pin.
+    let note = |text| PutOptions {
+        note: Some(text),
+        ..pinned("t")
+    };
+    for text in ["{\"duration\":4}", "other"] {
+        store.put(b"two".as_slice(), &note(text)).unwrap();
+        let pin = &store.pins("t").unwrap()[0];
+        assert_eq!(
+            (pin.cid, pin.size, pin.note.as_deref()),
+            (two, 3, Some(text))
+        );
+    }
+    store.pin("t", &two).unwrap();
+    assert_eq!(store.pins("t").unwrap()[0].note, None);
 
     let (absent, _) = cid_of(b"absent".as_slice()).unwrap();
     assert!(matches!(

@@ -10,10 +10,12 @@ use crate::node::Node;
 use crate::sys::Kernel;
 use crate::uapi::controls::{h264, mpeg2, vp8, vp9};
 use crate::uapi::videodev2::*;
+use rustix::event::PollFlags;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 /// One of a decoder's two queues.
@@ -186,6 +188,25 @@ const PROFILE_MENUS: &[(u32, u32)] = &[
     (V4L2_PIX_FMT_VP9_FRAME, vp9::V4L2_CID_MPEG_VIDEO_VP9_PROFILE),
 ];
 
+/// Most controls of an access unit; no codec has half as many.
+const MAX_CONTROLS: usize = 16;
+
+/// What a device has done; when it is broken, both, and whoever takes them learns why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// A CAPTURE buffer.
+    pub picture: bool,
+    /// An OUTPUT buffer.
+    pub input: bool,
+}
+
+impl Ready {
+    /// Whether there is nothing.
+    pub fn is_none(self) -> bool {
+        !self.picture && !self.input
+    }
+}
+
 /// An open video node of a memory-to-memory decoder.
 #[derive(Debug)]
 pub struct Device {
@@ -319,6 +340,32 @@ impl Device {
         Ok(Some(entries))
     }
 
+    /// What a queue can do: `V4L2_BUF_CAP_*`. It must have no buffers.
+    ///
+    /// # Errors
+    /// It has buffers and they are in use.
+    pub fn capabilities(&self, queue: Queue) -> Result<u32, Error> {
+        let mut buffers = v4l2_requestbuffers::new_zeroed();
+        (buffers.r#type, buffers.memory) = (queue.buf_type(), V4L2_MEMORY_MMAP);
+        // SAFETY: the ioctl takes this struct, which holds no address.
+        unsafe { self.node.call(VIDIOC_REQBUFS, &mut buffers) }
+            .map_err(|source| self.node.failed("VIDIOC_REQBUFS", source))?;
+        Ok(buffers.capabilities)
+    }
+
+    /// Waits until the device has something done, or the time is over.
+    ///
+    /// # Errors
+    /// The wait fails.
+    pub fn wait(&self, timeout: Duration) -> Result<Ready, Error> {
+        let done = self.node.wait(PollFlags::IN | PollFlags::OUT, timeout)?;
+        let broken = done.intersects(PollFlags::ERR | PollFlags::HUP);
+        Ok(Ready {
+            picture: broken || done.contains(PollFlags::IN),
+            input: broken || done.contains(PollFlags::OUT),
+        })
+    }
+
     /// The format of a queue.
     ///
     /// # Errors
@@ -359,9 +406,17 @@ impl Device {
         request: Option<&Request>,
         controls: &[Control<'_>],
     ) -> Result<(), Error> {
-        let mut rows: Vec<v4l2_ext_control> = controls.iter().map(ext_control).collect();
+        // In place: controls are set for each access unit, and nothing is allocated for one.
+        let mut rows = [v4l2_ext_control::new_zeroed(); MAX_CONTROLS];
+        let Some(used) = rows.get_mut(..controls.len()) else {
+            let what = format!("{} controls at once", controls.len());
+            return Err(self.node.unsuited(what));
+        };
+        for (row, control) in used.iter_mut().zip(controls) {
+            *row = ext_control(control);
+        }
         let mut all = v4l2_ext_controls::new_zeroed();
-        all.count = rows.len() as u32;
+        all.count = controls.len() as u32;
         all.controls = rows.as_mut_ptr().expose_provenance();
         if let Some(request) = request {
             all.which = V4L2_CTRL_WHICH_REQUEST_VAL;

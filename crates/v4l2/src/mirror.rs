@@ -51,7 +51,7 @@ pub struct Mirror {
 }
 
 /// The size of a field, from a function that would read it: it is never called.
-pub(crate) const fn size_of_field<S, F>(_: fn(&S) -> F) -> usize {
+pub const fn size_of_field<S, F>(_: fn(&S) -> F) -> usize {
     size_of::<F>()
 }
 
@@ -76,6 +76,7 @@ pub(crate) const fn iowr<T>(group: u8, number: u8) -> Opcode {
 }
 
 /// Mirrors structs. Extra derives or `repr`s stand above the struct, as they would elsewhere.
+#[macro_export]
 macro_rules! structs {
     ($(
         $(#[$meta:meta])*
@@ -111,6 +112,7 @@ macro_rules! structs {
 }
 
 /// Mirrors constants.
+#[macro_export]
 macro_rules! constants {
     ($(
         $(#[$meta:meta])*
@@ -131,4 +133,4 @@ macro_rules! constants {
     };
 }
 
-pub(crate) use {constants, structs};
+pub use crate::{constants, structs};

@@ -64,14 +64,19 @@ impl Node {
         unsafe { self.call(opcode, &mut [0u8; 0]) }
     }
 
-    /// Waits for the node; false when the time is over first.
+    /// Waits for the node; no flags when the time is over first. What time it is is asked only when a
+    /// signal has ended a wait, and the time counts from there: a clock may cost a system call, and a
+    /// wait comes with every picture.
     pub(crate) fn wait(&self, flags: PollFlags, timeout: Duration) -> Result<PollFlags, Error> {
-        let deadline = Instant::now() + timeout;
+        let (mut deadline, mut left) = (None, timeout);
         loop {
             let mut fds = [PollFd::new(&self.fd, flags)];
-            let left = deadline.saturating_duration_since(Instant::now());
             match self.kernel.poll(&mut fds, left) {
-                Err(Errno::INTR) => {}
+                Err(Errno::INTR) => {
+                    let now = Instant::now();
+                    let end: &mut Instant = deadline.get_or_insert(now + timeout);
+                    left = end.saturating_duration_since(now);
+                }
                 Err(source) => return Err(self.failed("poll", source)),
                 Ok(_) => return Ok(fds[0].revents()),
             }

@@ -167,10 +167,13 @@ impl Device {
     /// # Errors
     /// There is no such buffer.
     pub fn place(&self, queue: Queue, index: u32) -> Result<Place, Error> {
-        let (_, plane) = self.buffer_call("VIDIOC_QUERYBUF", VIDIOC_QUERYBUF, queue, |buffer| {
+        let call = |buffer: &mut v4l2_buffer| {
             (buffer.index, buffer.memory) = (index, V4L2_MEMORY_MMAP);
             v4l2_plane::new_zeroed()
-        })?;
+        };
+        let (_, plane) = self
+            .buffer_call(VIDIOC_QUERYBUF, queue, call)
+            .map_err(|source| self.node.failed("VIDIOC_QUERYBUF", source))?;
         Ok(Place {
             length: plane.length,
             offset: plane.m as u32,
@@ -202,7 +205,8 @@ impl Device {
             }
             plane
         };
-        self.buffer_call("VIDIOC_QBUF", VIDIOC_QBUF, queue, call)?;
+        let done = self.buffer_call(VIDIOC_QBUF, queue, call);
+        done.map_err(|source| self.node.failed("VIDIOC_QBUF", source))?;
         Ok(())
     }
 
@@ -215,26 +219,26 @@ impl Device {
             buffer.memory = memory.to_uapi();
             v4l2_plane::new_zeroed()
         };
-        match self.buffer_call("VIDIOC_DQBUF", VIDIOC_DQBUF, queue, call) {
+        match self.buffer_call(VIDIOC_DQBUF, queue, call) {
             Ok((buffer, plane)) => Ok(Some(Dequeued {
                 index: buffer.index,
                 bytes_used: plane.bytesused,
                 timestamp: Timestamp::from_uapi(buffer.timestamp),
                 error: buffer.flags & V4L2_BUF_FLAG_ERROR != 0,
             })),
-            Err(error) if error.errno() == Some(Errno::AGAIN) => Ok(None),
-            Err(error) => Err(error),
+            // Not an error that would be worth its text: it comes with every picture.
+            Err(Errno::AGAIN) => Ok(None),
+            Err(source) => Err(self.node.failed("VIDIOC_DQBUF", source)),
         }
     }
 
     /// One call with a buffer of one plane.
     fn buffer_call(
         &self,
-        name: &'static str,
         opcode: rustix::ioctl::Opcode,
         queue: Queue,
         fill: impl FnOnce(&mut v4l2_buffer) -> v4l2_plane,
-    ) -> Result<(v4l2_buffer, v4l2_plane), Error> {
+    ) -> Result<(v4l2_buffer, v4l2_plane), Errno> {
         let mut buffer = v4l2_buffer::new_zeroed();
         buffer.r#type = queue.buf_type();
         let mut plane = fill(&mut buffer);
@@ -242,8 +246,7 @@ impl Device {
         (buffer.m, buffer.length) = (planes, 1);
         // SAFETY: all four ioctls that come here take a buffer, which says that one plane lies at
         // its address; a plane holds an offset or a descriptor for the memories in use, no address.
-        unsafe { self.node.call(opcode, &mut buffer) }
-            .map_err(|source| self.node.failed(name, source))?;
+        unsafe { self.node.call(opcode, &mut buffer) }?;
         // SAFETY: `plane` is alive and the kernel is done with it. It is read by its address
         // because the kernel wrote it by that.
         let plane = unsafe { std::ptr::with_exposed_provenance::<v4l2_plane>(planes).read() };

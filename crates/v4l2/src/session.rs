@@ -192,9 +192,9 @@ pub enum Done {
 #[derive(Debug)]
 pub struct Session {
     number: u64,
-    device: Device,
+    device: Arc<Device>,
     // Requests belong to it: it stays open as long as they are used.
-    _media: MediaDevice,
+    media: MediaDevice,
     memory: Memory,
     coded: Format,
     raw: Format,
@@ -216,6 +216,18 @@ impl Session {
     ) -> Result<(Session, Vec<Picture>), Error> {
         let device = Device::open(Arc::clone(kernel), &node.video)?;
         let media = MediaDevice::open(Arc::clone(kernel), &node.media)?;
+        Session::on(Arc::new(device), media, config)
+    }
+
+    /// Makes a decoder that is open already, and has no buffers, ready for a stream.
+    ///
+    /// # Errors
+    /// The decoder does not take this stream.
+    pub fn on(
+        device: Arc<Device>,
+        media: MediaDevice,
+        config: &Config<'_>,
+    ) -> Result<(Session, Vec<Picture>), Error> {
         let coded = Format::coded(config.coded, config.width, config.height, config.input_size);
         let coded = set_exactly(&device, Queue::Output, coded)?;
         device.set_controls(None, config.controls)?;
@@ -229,7 +241,7 @@ impl Session {
         let mut session = Session {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
             device,
-            _media: media,
+            media,
             memory: config.memory,
             coded,
             raw,
@@ -237,25 +249,28 @@ impl Session {
             inputs: Vec::new(),
             pictures: Vec::new(),
         };
-        session.allocate_inputs(config.inputs)?;
+        let device = &session.device;
+        let count = device.request_buffers(Queue::Output, Memory::Mmap, config.inputs)?;
+        session.take_inputs(0, count)?;
         let pictures = session.allocate_pictures(config.pictures)?;
         session.device.stream_on(Queue::Output)?;
         session.device.stream_on(Queue::Capture)?;
         Ok((session, pictures))
     }
 
-    fn allocate_inputs(&mut self, count: u32) -> Result<(), Error> {
-        let device = &self.device;
-        let count = device.request_buffers(Queue::Output, Memory::Mmap, count)?;
-        for index in 0..count {
+    fn take_inputs(&mut self, first: u32, count: u32) -> Result<(), Error> {
+        let end = first + count;
+        if self.inputs.len() < end as usize {
+            self.inputs.resize_with(end as usize, || None);
+        }
+        for index in first..end {
             let input = Input {
                 session: self.number,
                 index,
-                mapping: map(device, Queue::Output, index)?,
-                request: self._media.allocate_request()?,
+                mapping: map(&self.device, Queue::Output, index)?,
+                request: self.media.allocate_request()?,
             };
             self.free.push(input);
-            self.inputs.push(None);
         }
         Ok(())
     }
@@ -280,6 +295,28 @@ impl Session {
         })
     }
 
+    /// Ends the stream and frees all buffers; the nodes can be used for another one.
+    ///
+    /// # Errors
+    /// The device is gone, or does not free buffers that somebody has.
+    pub fn stop(self) -> Result<(Arc<Device>, MediaDevice), Error> {
+        let Session {
+            device,
+            media,
+            memory,
+            free,
+            inputs,
+            pictures,
+            ..
+        } = self;
+        device.stream_off(Queue::Output)?;
+        device.stream_off(Queue::Capture)?;
+        drop((free, inputs, pictures));
+        device.request_buffers(Queue::Output, Memory::Mmap, 0)?;
+        device.request_buffers(Queue::Capture, memory, 0)?;
+        Ok((device, media))
+    }
+
     /// The format of access units, as the driver made it.
     pub fn coded(&self) -> Format {
         self.coded
@@ -291,13 +328,38 @@ impl Session {
     }
 
     /// The device, for what a session does not do itself.
-    pub fn device(&self) -> &Device {
+    pub fn device(&self) -> &Arc<Device> {
         &self.device
     }
 
     /// A free OUTPUT buffer, if there is one; `wait` makes them free.
     pub fn input(&mut self) -> Option<Input> {
         self.free.pop()
+    }
+
+    /// A free OUTPUT buffer of so many bytes, if there is one.
+    pub fn input_of(&mut self, size: usize) -> Option<Input> {
+        let fits = |input: &Input| input.mapping.len() >= size;
+        let place = self.free.iter().rposition(fits)?;
+        Some(self.free.swap_remove(place))
+    }
+
+    /// Whether an OUTPUT buffer, free or in flight, has so many bytes.
+    pub fn has_input_of(&self, size: usize) -> bool {
+        let mut all = self.free.iter().chain(self.inputs.iter().flatten());
+        all.any(|input| input.mapping.len() >= size)
+    }
+
+    /// Adds an OUTPUT buffer for longer access units, while streaming too.
+    ///
+    /// # Errors
+    /// The driver adds no buffers, or there is no memory.
+    pub fn add_input(&mut self, size: u32) -> Result<(), Error> {
+        let longer = Format { size, ..self.coded };
+        let (first, count) = self
+            .device
+            .create_buffers(Queue::Output, Memory::Mmap, longer, 1)?;
+        self.take_inputs(first, count)
     }
 
     /// Gives an OUTPUT buffer back unused.
@@ -457,22 +519,40 @@ impl Session {
         }
     }
 
-    fn has_queued(&self) -> bool {
+    /// Whether anything is queued that `wait` could wait for.
+    pub fn has_queued(&self) -> bool {
         self.is_busy() || self.pictures.iter().any(Option::is_some)
     }
 
     fn take_done(&mut self) -> Result<Option<Done>, Error> {
-        if self.pictures.iter().any(Option::is_some) {
-            if let Some(done) = self.device.dequeue_buffer(Queue::Capture, self.memory)? {
-                return self.picture_done(&done).map(Some);
-            }
+        match self.take_picture()? {
+            Some(done) => Ok(Some(done)),
+            None => self.take_input(),
         }
-        if self.is_busy() {
-            if let Some(done) = self.device.dequeue_buffer(Queue::Output, Memory::Mmap)? {
-                return self.input_done(&done).map(Some);
-            }
+    }
+
+    /// A picture that is done, if there is one; `Device::wait` tells without a call in vain.
+    ///
+    /// # Errors
+    /// The device is gone or said something impossible.
+    pub fn take_picture(&mut self) -> Result<Option<Done>, Error> {
+        if self.pictures.iter().all(Option::is_none) {
+            return Ok(None);
         }
-        Ok(None)
+        let done = self.device.dequeue_buffer(Queue::Capture, self.memory)?;
+        done.map(|done| self.picture_done(&done)).transpose()
+    }
+
+    /// An access unit that was consumed, if there is one.
+    ///
+    /// # Errors
+    /// The device is gone or said something impossible.
+    pub fn take_input(&mut self) -> Result<Option<Done>, Error> {
+        if !self.is_busy() {
+            return Ok(None);
+        }
+        let done = self.device.dequeue_buffer(Queue::Output, Memory::Mmap)?;
+        done.map(|done| self.input_done(&done)).transpose()
     }
 
     fn picture_done(&mut self, done: &Dequeued) -> Result<Done, Error> {
@@ -526,21 +606,44 @@ impl Session {
         Ok(pictures)
     }
 
-    /// Adds pictures of the device's memory, while streaming too.
+    /// Adds pictures, while streaming too; with memory of the client's, places for them, of which
+    /// `places` then tells more.
     ///
     /// # Errors
     /// There is no memory.
     pub fn add_pictures(&mut self, count: u32) -> Result<Vec<Picture>, Error> {
         let device = &self.device;
-        let (first, count) =
-            device.create_buffers(Queue::Capture, Memory::Mmap, self.raw, count)?;
+        let (first, count) = device.create_buffers(Queue::Capture, self.memory, self.raw, count)?;
         let end = first + count;
         if self.pictures.len() < end as usize {
             self.pictures.resize_with(end as usize, || None);
         }
-        (first..end)
-            .map(|index| self.mapped_picture(index))
-            .collect()
+        match self.memory {
+            Memory::Mmap => (first..end)
+                .map(|index| self.mapped_picture(index))
+                .collect(),
+            Memory::DmaBuf => Ok(Vec::new()),
+        }
+    }
+
+    /// How many places there are for pictures.
+    pub fn places(&self) -> u32 {
+        self.pictures.len() as u32
+    }
+
+    /// Whether places can be taken away.
+    pub fn removes_places(&self) -> bool {
+        // Of none, any index does.
+        let none = self.device.remove_buffers(Queue::Capture, 0, 0);
+        none.is_ok()
+    }
+
+    /// Takes a place for a picture away from the device; the next one that is added gets its index.
+    ///
+    /// # Errors
+    /// The picture is in flight, or the kernel is older than Linux 6.10.
+    pub fn remove_place(&mut self, index: u32) -> Result<(), Error> {
+        self.device.remove_buffers(Queue::Capture, index, 1)
     }
 
     /// Takes a picture away from the device, which then refers to it no longer.
@@ -559,8 +662,9 @@ impl Session {
     /// Goes on with pictures of another size, as VP9 does between key frames. Nothing may be in
     /// flight. The pictures so far stay for references; new ones of the new size are returned.
     ///
-    /// Only CAPTURE changes: drivers refuse another size on OUTPUT as long as there are pictures of
-    /// the one before, and the frame's own control tells them.
+    /// Where pictures follow the size of OUTPUT, as with `kinora_dec`, that is set as well. Most
+    /// drivers refuse it as long as there are pictures of the size before: there the frame's own
+    /// control tells.
     ///
     /// # Errors
     /// The driver takes no other size while it has pictures.
@@ -573,6 +677,16 @@ impl Session {
             ..self.raw
         };
         self.device.stream_off(Queue::Capture)?;
+        let coded = Format {
+            width,
+            height,
+            ..self.coded
+        };
+        match self.device.set_format(Queue::Output, coded) {
+            Ok(coded) => self.coded = coded,
+            Err(error) if error.errno() == Some(Errno::BUSY) => {}
+            Err(error) => return Err(error),
+        }
         self.raw = set_exactly(&self.device, Queue::Capture, asked)?;
         let pictures = self.add_pictures(count)?;
         self.device.stream_on(Queue::Capture)?;

@@ -6,11 +6,13 @@
 use rustix::event::{PollFd, Timespec};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
-use rustix::io::{Errno, Result};
+pub use rustix::io::Errno;
+use rustix::io::Result;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
 use rustix::mm::{MapFlags, ProtFlags};
 use std::ffi::c_void;
 use std::fmt::Debug;
+use std::ops::{Deref, DerefMut};
 use std::path::Path;
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -106,88 +108,78 @@ pub unsafe fn ioctl(fd: impl AsFd, opcode: Opcode, argument: *mut c_void) -> Res
     unsafe { rustix::ioctl::ioctl(fd, Call { opcode, argument }) }
 }
 
-/// A stretch of shared memory that a device or another process may write at any time.
+/// A stretch of memory that others may write at any time: a device, another process, a client.
 ///
-/// It is unmapped when dropped and needs no descriptor to stay: memory of a queue that is gone, or
-/// of a dma-buf whose descriptor is closed, is kept by the mapping. Because others write it, it is
-/// copied to and from; only an owner who knows that nobody writes sees it as a slice.
+/// Because of that it is copied to and from, within its bounds; only an owner who knows that nobody
+/// writes sees it as a slice.
 #[derive(Debug)]
-pub struct Mapping {
+pub struct Stretch {
     start: NonNull<u8>,
     length: usize,
 }
 
-// SAFETY: a mapping belongs to the whole process; it has no thread of its own.
-unsafe impl Send for Mapping {}
+// SAFETY: memory belongs to the whole process; it has no thread of its own.
+unsafe impl Send for Stretch {}
 // SAFETY: shared use is copying, which does not need the bytes to stand still, or goes through
 // `slice`, whose caller vouches for them.
-unsafe impl Sync for Mapping {}
+unsafe impl Sync for Stretch {}
 
-impl Mapping {
-    /// Maps a buffer of a queue or a dma-buf for reading and writing.
+impl Stretch {
+    /// The memory from an address on.
     ///
-    /// # Errors
-    /// What `mmap` says; `INVAL` for a length of 0.
-    pub fn new(fd: impl AsFd, length: usize, offset: u64) -> Result<Mapping> {
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: the kernel chooses the address, so nothing that exists is replaced.
-        let start = unsafe {
-            rustix::mm::mmap(
-                std::ptr::null_mut(),
-                length,
-                protection,
-                MapFlags::SHARED,
-                fd,
-                offset,
-            )?
-        };
-        let start = NonNull::new(start.cast()).ok_or(Errno::INVAL)?;
-        Ok(Mapping { start, length })
+    /// # Safety
+    /// It can be read and written for as long as this lives.
+    pub unsafe fn new(start: NonNull<u8>, length: usize) -> Stretch {
+        Stretch { start, length }
     }
 
-    /// Bytes mapped.
+    /// Bytes there are.
     pub fn len(&self) -> usize {
         self.length
     }
 
-    /// Whether nothing is mapped, which cannot be.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.length == 0
     }
 
-    /// Copies bytes into the mapping, or says that they do not fit there.
+    /// Where it begins, for a border that hands out addresses.
+    pub fn address(&self) -> NonNull<u8> {
+        self.start
+    }
+
+    /// Copies bytes there, or says that they do not fit.
     #[must_use]
     pub fn write(&self, offset: usize, bytes: &[u8]) -> bool {
         if !self.holds(offset, bytes.len()) {
             return false;
         }
-        // SAFETY: `holds` says that the whole range lies in the mapping, which is writable and
-        // lives as long as `self`; private memory and a mapping of others do not overlap.
+        // SAFETY: `holds` says that the whole range lies in the stretch, which can be written. They
+        // may overlap when somebody gives its own bytes back, so it is no copy of what does not.
         unsafe {
             let target = self.start.as_ptr().add(offset);
-            std::ptr::copy_nonoverlapping(bytes.as_ptr(), target, bytes.len());
+            std::ptr::copy(bytes.as_ptr(), target, bytes.len());
         }
         true
     }
 
-    /// Copies bytes out of the mapping, or says that there are not as many.
+    /// Copies bytes from there, or says that there are not as many.
     #[must_use]
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> bool {
         if !self.holds(offset, bytes.len()) {
             return false;
         }
-        // SAFETY: `holds` says that the whole range lies in the mapping, which lives as long as
-        // `self`; private memory and a mapping of others do not overlap.
+        // SAFETY: `holds` says that the whole range lies in the stretch, which can be read.
         unsafe {
             let source = self.start.as_ptr().add(offset);
-            std::ptr::copy_nonoverlapping(source, bytes.as_mut_ptr(), bytes.len());
+            std::ptr::copy(source, bytes.as_mut_ptr(), bytes.len());
         }
         true
     }
 
     /// Writes one byte everywhere.
     pub fn fill(&self, byte: u8) {
-        // SAFETY: the whole mapping is writable and lives as long as `self`.
+        // SAFETY: the whole stretch can be written.
         unsafe { std::ptr::write_bytes(self.start.as_ptr(), byte, self.length) }
     }
 
@@ -197,7 +189,7 @@ impl Mapping {
     /// Nobody writes them as long as the slice is used: neither the device, nor another process
     /// that has the same memory, nor this one.
     pub unsafe fn slice(&self) -> &[u8] {
-        // SAFETY: the mapping is as long as that and lives as long as `self`; the caller vouches
+        // SAFETY: the stretch is as long as that and lives as long as `self`; the caller vouches
         // for nobody writing.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
@@ -218,11 +210,56 @@ impl Mapping {
     }
 }
 
+/// Memory of a device or a dma-buf, mapped.
+///
+/// It is unmapped when dropped and needs no descriptor to stay: memory of a queue that is gone, or
+/// of a dma-buf whose descriptor is closed, is kept by the mapping.
+#[derive(Debug)]
+pub struct Mapping(Stretch);
+
+impl Mapping {
+    /// Maps a buffer of a queue or a dma-buf for reading and writing.
+    ///
+    /// # Errors
+    /// What `mmap` says; `INVAL` for a length of 0.
+    pub fn new(fd: impl AsFd, length: usize, offset: u64) -> Result<Mapping> {
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: the kernel chooses the address, so nothing that exists is replaced.
+        let start = unsafe {
+            rustix::mm::mmap(
+                std::ptr::null_mut(),
+                length,
+                protection,
+                MapFlags::SHARED,
+                fd,
+                offset,
+            )?
+        };
+        let start = NonNull::new(start.cast()).ok_or(Errno::INVAL)?;
+        // SAFETY: it has just been mapped for both, and stays so until this is dropped.
+        Ok(Mapping(unsafe { Stretch::new(start, length) }))
+    }
+}
+
+impl Deref for Mapping {
+    type Target = Stretch;
+
+    fn deref(&self) -> &Stretch {
+        &self.0
+    }
+}
+
+impl DerefMut for Mapping {
+    fn deref_mut(&mut self) -> &mut Stretch {
+        &mut self.0
+    }
+}
+
 impl Drop for Mapping {
     fn drop(&mut self) {
         // SAFETY: the range was mapped by `new` and no slice of it outlives `self`. Unmapping what
         // is mapped cannot fail.
-        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.length) };
+        let _ = unsafe { rustix::mm::munmap(self.address().as_ptr().cast(), self.len()) };
     }
 }
 

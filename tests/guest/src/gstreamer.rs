@@ -23,26 +23,33 @@ pub struct Codec {
     pub name: &'static str,
     /// The element under test.
     pub stateless: &'static str,
+    /// The one that decodes with VA-API.
+    pub va: &'static str,
     /// The element that says what is right.
     pub software: &'static str,
 }
 
-const fn codec(name: &'static str, stateless: &'static str, software: &'static str) -> Codec {
+const fn codec(name: &'static str, elements: [&'static str; 3]) -> Codec {
+    let [stateless, va, software] = elements;
     Codec {
         name,
         stateless,
+        va,
         software,
     }
 }
 
 /// MPEG-2
-pub const MPEG2: Codec = codec("mpeg2video", "v4l2slmpeg2dec", "avdec_mpeg2video");
+pub const MPEG2: Codec = codec(
+    "mpeg2video",
+    ["v4l2slmpeg2dec", "vampeg2dec", "avdec_mpeg2video"],
+);
 /// H.264
-pub const H264: Codec = codec("h264", "v4l2slh264dec", "avdec_h264");
+pub const H264: Codec = codec("h264", ["v4l2slh264dec", "vah264dec", "avdec_h264"]);
 /// VP8
-pub const VP8: Codec = codec("vp8", "v4l2slvp8dec", "avdec_vp8");
+pub const VP8: Codec = codec("vp8", ["v4l2slvp8dec", "vavp8dec", "avdec_vp8"]);
 /// VP9
-pub const VP9: Codec = codec("vp9", "v4l2slvp9dec", "avdec_vp9");
+pub const VP9: Codec = codec("vp9", ["v4l2slvp9dec", "vavp9dec", "avdec_vp9"]);
 
 /// All of them.
 pub const CODECS: [&Codec; 4] = [&MPEG2, &H264, &VP8, &VP9];
@@ -108,6 +115,8 @@ fn nanoseconds(text: &str) -> Option<u64> {
 }
 
 /// A client at work. It is killed when dropped.
+///
+/// It can be ahead of who reads its events by what a pipe holds, which is less than 1,600 frames.
 #[derive(Debug)]
 pub struct Client {
     child: Child,
@@ -130,7 +139,8 @@ impl Client {
             .stdout(Stdio::piped())
             .spawn()
             .map_err(|error| format!("python3: {error}"))?;
-        let (send, lines) = mpsc::channel();
+        // Without room: a client whose lines nobody reads stops when its pipe is full.
+        let (send, lines) = mpsc::sync_channel(0);
         if let Some(out) = child.stdout.take() {
             std::thread::spawn(move || {
                 for line in BufReader::new(out).lines().map_while(std::io::Result::ok) {

@@ -13,10 +13,14 @@ pub mod clip;
 pub mod decode;
 pub mod gstreamer;
 pub mod hostile;
+pub mod importer;
 pub mod machine;
+pub mod manifest;
 pub mod random;
 pub mod stream;
 pub mod tally;
+pub mod va;
+pub mod visl;
 
 use std::io::Write;
 

@@ -79,7 +79,8 @@ impl Daemon {
     /// Starts a program and waits until streams can be opened.
     ///
     /// # Errors
-    /// It cannot be started, ends, or no stream can be opened within five seconds.
+    /// It cannot be started, ends, or no stream can be opened within half a minute, which is long
+    /// even where every step is checked.
     pub fn start(program: &Path, arguments: &[&str]) -> Result<Daemon> {
         let mut child = Command::new(program)
             .args(arguments)
@@ -100,7 +101,7 @@ impl Daemon {
             });
         }
         let mut daemon = Daemon { child, said };
-        let opened = eventually(Duration::from_secs(5), || {
+        let opened = eventually(Duration::from_secs(30), || {
             let ended = daemon.child.try_wait().ok().flatten();
             if let Some(status) = ended {
                 return Some(Err(format!("{} ended: {status}", program.display())));
@@ -177,14 +178,30 @@ impl Drop for Daemon {
 /// # Errors
 /// It does not say, or a stream stays open for seconds.
 pub fn errors(program: &Path) -> Result<u64> {
-    let figures = || {
+    figure(program, "errors ")
+}
+
+/// Access units that the daemon at work has decoded, in the same way.
+///
+/// # Errors
+/// It does not say, or a stream stays open for seconds.
+pub fn jobs(program: &Path) -> Result<u64> {
+    figure(program, "past jobs ")
+}
+
+fn figure(program: &Path, name: &str) -> Result<u64> {
+    let look = || {
         let done = Command::new(program).arg("--stats").output().ok()?;
         let text = String::from_utf8(done.stdout).ok()?;
         let line = text.lines().next().filter(|line| line.contains(" 0 now"))?;
-        line.rsplit_once("errors ")?.1.parse().ok()
+        let (_, rest) = line.rsplit_once(name)?;
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        rest[..end].parse().ok()
     };
-    let errors = eventually(Duration::from_secs(5), figures);
-    Ok(errors.ok_or("the daemon does not say how many errors there were")?)
+    let found = eventually(Duration::from_secs(5), look);
+    Ok(found.ok_or(format!("the daemon does not say how many {name}there were"))?)
 }
 
 /// Opens the module's video node for a moment.

@@ -68,6 +68,8 @@ pub struct Frame<'a> {
     pub show: Show,
     /// What it is a part of.
     pub part: Part,
+    /// What is in the slots for references, where pictures name slots: in VP9.
+    pub slots: Vec<Option<Timestamp>>,
 }
 
 impl Frame<'_> {

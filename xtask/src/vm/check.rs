@@ -120,7 +120,8 @@ const ROWS: &[Row] = &[
         0, "h264\nmpeg2\nvp8\nvp9\n"),
     row("skipped time", On::Fast, &["sleep", "1000"], 0, "").within(30),
     row("two CPUs", On::Debug, &["nproc"], 0, "2\n"),
-    row("failing allocations", On::Debug, &["bash", "-c", "echo 1 >/proc/self/fail-nth && test -d /sys/kernel/debug/failslab"], 0, ""),
+    row("failing allocations", On::Debug, &["bash", "-c", "test -d /sys/kernel/debug/failslab || exit 1; echo 1 >/proc/self/fail-nth; test -e /; exit 0"], 0, "")
+        .says(&["forcing a failure"]),
     row("the time is over", On::Uml, &["sleep", "1000"], TIMED_OUT, "").within(8).says(&["sleep"]),
     row("the time is over", On::Stock, &["bash", "-c", "sleep 1000 & wait"], TIMED_OUT, "").within(25),
     fault!("warn", On::All, KERNEL_COMPLAINED).says(&["as asked for"]),
@@ -134,7 +135,7 @@ const ROWS: &[Row] = &[
 ];
 
 /// Runs the rows that are for the bench's kernels and gives the number that failed.
-pub fn check(bench: &Bench) -> Result<usize> {
+pub fn check(bench: &Bench, only: Option<&str>) -> Result<usize> {
     let mut out = io::stdout();
     let (mut passed, mut failed) = (0, 0);
     for built in &bench.built {
@@ -143,7 +144,12 @@ pub fn check(bench: &Bench) -> Result<usize> {
             .guest
             .build_module(&lock, FAULTS, &bench.root, built)?;
         drop(lock);
-        for row in ROWS.iter().filter(|row| row.is_for(built)) {
+        let is_wanted = |row: &&Row| only.is_none_or(|only| row.what.contains(only));
+        for row in ROWS
+            .iter()
+            .filter(|row| row.is_for(built))
+            .filter(is_wanted)
+        {
             let begun = Instant::now();
             let wrong = wrong_with(row, bench, built)?;
             let verdict = if wrong.is_empty() { "ok" } else { "FAILED" };

@@ -19,17 +19,18 @@ use super::root::Root;
 use super::toolchain::{Toolchain, cargo_home};
 use super::{output, remove_file, run, say};
 
-/// The packages whose programs guests have.
-const PACKAGES: &[&str] = &["decoded", "guest-tests"];
+/// The packages whose programs and shared libraries guests have.
+const PACKAGES: &[&str] = &["decoded", "guest-tests", "va-driver"];
 
 /// Programs for guests that are scripts.
-const SCRIPTS: [(&str, &str); 3] = [
+const SCRIPTS: [(&str, &str); 4] = [
     ("kinora-load", include_str!("../../vm/kinora-load.sh")),
     ("kinora-serve", include_str!("../../vm/kinora-serve.sh")),
     (
         "kinora-compliance",
         include_str!("../../vm/kinora-compliance.sh"),
     ),
+    ("kinora-va", include_str!("../../vm/kinora-va.sh")),
 ];
 
 /// A kernel module of this checkout.
@@ -44,6 +45,12 @@ pub struct Module {
 pub const MODULE: Module = Module {
     name: "module",
     source: "kernel",
+};
+
+/// The same source, for what is done without a machine: guests see nothing of it.
+const ENTERED: Module = Module {
+    name: "entered",
+    ..MODULE
 };
 
 /// The one that does what the machines must notice.
@@ -72,6 +79,23 @@ struct Package {
 #[derive(Deserialize)]
 struct Message {
     executable: Option<PathBuf>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
+}
+
+impl Message {
+    /// What was made for guests, and its name there: programs, and shared libraries as those who load
+    /// them look for them. Those of macros lie in another folder.
+    fn made(&self) -> Option<(&Path, &str)> {
+        if let Some(program) = &self.executable {
+            return Some((program, program.file_name()?.to_str()?));
+        }
+        self.filenames.iter().find_map(|file| {
+            let name = file.strip_prefix("/kinora/target/release").ok()?.to_str()?;
+            let name = name.strip_prefix("lib")?;
+            name.ends_with(".so").then_some((file.as_path(), name))
+        })
+    }
 }
 
 impl Guest {
@@ -139,15 +163,14 @@ impl Guest {
         fs::create_dir_all(&target)?;
         let report = self.cargo(root, toolchain, &target, &packages)?;
         for line in report.lines() {
-            let Ok(Message {
-                executable: Some(built),
-            }) = serde_json::from_str(line)
-            else {
+            let message: Option<Message> = serde_json::from_str(line).ok();
+            let Some((built, name)) = message.as_ref().and_then(Message::made) else {
                 continue;
             };
-            let below = built.strip_prefix("/kinora/target")?;
-            let name = below.file_name().context("a program has a name")?;
-            install(&target.join(below), &bin.join(name))?;
+            install(
+                &target.join(built.strip_prefix("/kinora/target")?),
+                &bin.join(name),
+            )?;
         }
         Ok(())
     }
@@ -200,6 +223,7 @@ impl Guest {
                 "--locked",
                 "--offline",
                 "--bins",
+                "--lib",
             ])
             .arg("--message-format=json-render-diagnostics");
         for package in packages {
@@ -283,11 +307,11 @@ impl Guest {
         ))
     }
 
-    /// Runs a command inside the root, in the folder of the module's copy.
+    /// Runs a command inside the root, in the folder of a copy of the module's source.
     pub fn enter(&self, root: &Root, built: &Built, command: &[OsString]) -> Result<ExitStatus> {
         let _lock = self.lock()?;
-        self.copy_module(MODULE, built)?;
-        let (mut inside, variables) = self.beside_module(MODULE, root, built)?;
+        self.copy_module(ENTERED, built)?;
+        let (mut inside, variables) = self.beside_module(ENTERED, root, built)?;
         inside
             .args(variables)
             .args(command)

@@ -11,6 +11,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -24,11 +25,12 @@ use tempfile::TempDir;
 use super::cache::Lock;
 use super::guest::MODULE;
 use super::kernel::Built;
-use super::{Bench, die_with_parent, splat};
+use super::{Bench, checkout, die_with_parent, splat};
 
 const INIT: &str = include_str!("../../vm/init.sh");
 
-/// So long before the end the guest writes what is blocked into its log.
+/// So long before the end a guest under QEMU writes what is blocked into its log. User Mode Linux is
+/// asked when the time is over.
 const DUMP_BEFORE_END: Duration = Duration::from_secs(3);
 
 /// A machine to be booted; each run boots it anew.
@@ -41,6 +43,9 @@ pub struct Machine<'a> {
     pub env: Vec<(String, String)>,
     pub memory: Memory,
     pub cpus: u32,
+    /// Processors of the host that it runs on; none are all. User Mode Linux is several processes that
+    /// take turns: on one processor it is up to twice as fast as where each turn wakes another one up.
+    pub processors: Vec<usize>,
     pub timeout: Duration,
     /// Skip the time in which the guest is idle.
     pub time_travel: bool,
@@ -121,6 +126,7 @@ impl<'a> Machine<'a> {
             env: Vec::new(),
             memory: Memory(2048),
             cpus: built.kernel.cpus.0,
+            processors: Vec::new(),
             timeout: Duration::from_secs(120),
             time_travel: false,
         }
@@ -136,11 +142,14 @@ impl<'a> Machine<'a> {
     ) -> Result<Outcome> {
         self.check()?;
         let dump = self.timeout.checked_sub(DUMP_BEFORE_END);
-        let dump = dump.filter(|dump| !dump.is_zero() && !self.time_travel);
+        let dump = dump.filter(|dump| !dump.is_zero() && !self.built.kernel.is_uml());
         let job = self.job(command, false, dump)?;
         let pipes = Pipes::new()?;
-        let process = self.process(&job, Streams::Pipes(pipes.ends()))?;
-        let ended = watch(process, self.timeout, pipes, out, err)?;
+        let mut process = self.process(&job, Streams::Pipes(pipes.ends()))?;
+        run_on(&mut process, &self.processors);
+        let monitor = Monitor::of(&job);
+        let monitor = self.built.kernel.is_uml().then_some(&monitor);
+        let ended = watch(process, self.timeout, monitor, pipes, out, err)?;
         let log = String::from_utf8_lossy(&ended.log).into_owned();
         Ok(Outcome {
             end: end_of(&ended, &log),
@@ -231,6 +240,7 @@ impl<'a> Machine<'a> {
         let mut mounts = vec![
             mount("modules", &self.built.modules(), "/usr/lib/modules"),
             mount("programs", &self.bench.guest.programs(), "/kinora/bin"),
+            mount("source", checkout(), "/kinora/src"),
         ];
         if let Some((folder, _)) = self.bench.guest.module(MODULE, self.built) {
             mounts.push(mount("module", &folder, "/kinora/module"));
@@ -286,7 +296,7 @@ impl<'a> Machine<'a> {
         let folder = job.folder.path().display();
         command
             .arg(format!("mem={}", self.memory))
-            .arg(format!("uml_dir={folder}/"))
+            .args([format!("uml_dir={folder}/"), format!("umid={UMID}")])
             .args(["rootfstype=hostfs", "root=/dev/root", "ro"])
             .arg(format!("rootflags={}", self.bench.root.path().display()))
             .args(["init=/kinora/boot", &format!("kinora.job={folder}")])
@@ -386,6 +396,9 @@ impl<'a> Machine<'a> {
         command
     }
 }
+
+/// The name by which a User Mode Linux calls its folder in the job's.
+const UMID: &str = "machine";
 
 /// Warnings and worse are told from the boot; an oops ends the machine, and so does a panic.
 const KERNEL_ARGUMENTS: &[&str] = &["loglevel=5", "oops=panic", "panic=-1"];
@@ -519,6 +532,91 @@ fn inherit(command: &mut Command, ends: Ends) {
     unsafe { command.pre_exec(keep) };
 }
 
+/// The processors that this process may run on.
+pub fn allowed_processors() -> Result<Vec<usize>> {
+    // SAFETY: cpu_set_t is plain bits, for which zeroes are a value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the call writes at most the size that it is told, into a set that lives through it.
+    if unsafe { libc::sched_getaffinity(0, size_of_val(&set), &mut set) } != 0 {
+        return Err(io::Error::last_os_error()).context("ask which processors there are");
+    }
+    let numbers = 0..libc::CPU_SETSIZE as usize;
+    // SAFETY: all numbers are below the size of the set.
+    Ok(numbers
+        .filter(|number| unsafe { libc::CPU_ISSET(*number, &set) })
+        .collect())
+}
+
+/// Holds a program that is started on some processors, if any are named.
+fn run_on(command: &mut Command, processors: &[usize]) {
+    if processors.is_empty() {
+        return;
+    }
+    // SAFETY: cpu_set_t is plain bits, for which zeroes are a value.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for number in processors {
+        // SAFETY: the numbers are those of `allowed_processors`, which are in the set.
+        unsafe { libc::CPU_SET(*number, &mut set) };
+    }
+    let hold = move || {
+        // SAFETY: the call may be made between fork and exec, and reads the set, which the closure owns.
+        match unsafe { libc::sched_setaffinity(0, size_of_val(&set), &set) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    };
+    // SAFETY: `hold` allocates nothing and takes no lock.
+    unsafe { command.pre_exec(hold) };
+}
+
+/// What the kernel of a User Mode Linux can be asked over, whatever its processes do: mconsole, a
+/// datagram for each question and at least one for each answer (arch/um/drivers/mconsole.h).
+struct Monitor {
+    /// The kernel's.
+    socket: PathBuf,
+    /// Where answers are sent to.
+    own: PathBuf,
+}
+
+impl Monitor {
+    const MAGIC: u32 = 0xcafe_babe;
+    const VERSION: u32 = 2;
+    const TEXT: usize = 512;
+    /// Without an answer for so long there will be none.
+    const PATIENCE: Duration = Duration::from_secs(3);
+    /// Tell everything, what each task is at, and who holds which lock.
+    const QUESTIONS: [&str; 3] = ["sysrq 9", "sysrq t", "sysrq d"];
+
+    fn of(job: &Job) -> Self {
+        let folder = job.folder.path();
+        Self {
+            socket: folder.join(UMID).join("mconsole"),
+            own: folder.join("monitor"),
+        }
+    }
+
+    /// Has the kernel write into its log what its tasks are at.
+    fn dump(&self) -> io::Result<()> {
+        let socket = UnixDatagram::bind(&self.own)?;
+        socket.set_read_timeout(Some(Self::PATIENCE))?;
+        for question in Self::QUESTIONS {
+            socket.send_to(&Self::request(question), &self.socket)?;
+            // An answer: a number for the error, another one unless it is the last, length and text.
+            let mut answer = [0; 12 + Self::TEXT];
+            while socket.recv(&mut answer)? >= 8 && answer[4..8] != [0; 4] {}
+        }
+        Ok(())
+    }
+
+    fn request(question: &str) -> Vec<u8> {
+        let numbers = [Self::MAGIC, Self::VERSION, question.len() as u32];
+        let mut request: Vec<u8> = numbers.into_iter().flat_map(u32::to_ne_bytes).collect();
+        request.extend(question.as_bytes());
+        request.resize(12 + Self::TEXT, 0);
+        request
+    }
+}
+
 /// What a machine left.
 struct Ended {
     status: ExitStatus,
@@ -532,6 +630,7 @@ struct Ended {
 fn watch(
     mut process: Command,
     timeout: Duration,
+    monitor: Option<&Monitor>,
     pipes: Pipes,
     out: &mut (dyn Write + Send),
     err: &mut (dyn Write + Send),
@@ -554,6 +653,8 @@ fn watch(
         let watchdog = scope.spawn(move || {
             let timed_out = is_over.recv_timeout(timeout) == Err(mpsc::RecvTimeoutError::Timeout);
             if timed_out {
+                // A kernel that does not answer has said what it could.
+                let _ = monitor.map(Monitor::dump);
                 group.kill();
             }
             timed_out
@@ -664,7 +765,7 @@ mod tests {
         shell.args(["-c", script, "machine"]);
         shell.args(pipes.ends().lines.map(|end| end.to_string()));
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let ended = watch(shell, timeout, pipes, &mut out, &mut err);
+        let ended = watch(shell, timeout, None, pipes, &mut out, &mut err);
         (ended, out, err)
     }
 
@@ -752,7 +853,7 @@ mod tests {
         let mut shell = Command::new("bash");
         shell.args(["-c", "exec yes >&$1", "machine"]);
         shell.args(pipes.ends().lines.map(|end| end.to_string()));
-        let ended = watch(shell, LONG, pipes, &mut Closed, &mut io::sink());
+        let ended = watch(shell, LONG, None, pipes, &mut Closed, &mut io::sink());
         assert!(ended.is_err());
     }
 

@@ -123,6 +123,9 @@ enum What {
         /// The kernel, or all of them; may be given several times
         #[arg(long = "kernel", value_parser = kernel_parser(true), default_value = "uml")]
         kernels: Vec<Kernels>,
+        /// Only the parts whose name contains TEXT
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
     },
     /// Test the decode path in machines, a line for each part
     Test {
@@ -213,8 +216,9 @@ fn chore(args: &Args) -> Result<u8> {
             build(&all(kernels), *update)?;
             Ok(0)
         }
-        What::Check { kernels } => {
-            let failed = check::check(&Bench::prepare(&all(kernels), true)?)?;
+        What::Check { kernels, only } => {
+            let bench = Bench::prepare(&all(kernels), true)?;
+            let failed = check::check(&bench, only.as_deref())?;
             Ok(u8::from(failed > 0))
         }
         What::Test {
@@ -273,11 +277,11 @@ fn status_of(outcome: &machine::Outcome, allow_splat: bool, talk: &mut dyn Write
         .map(|complaint| format!("the kernel complains:\n{complaint}"))
         .collect();
     if let Some(what) = what {
-        if complaints.is_empty() {
-            lines.push(format!(
-                "end of the kernel's log:\n{}",
-                tail(&outcome.log, 30)
-            ));
+        // When the time is over the log ends with what all tasks were at.
+        let count = if status == TIMED_OUT { 3000 } else { 30 };
+        if complaints.is_empty() || status == TIMED_OUT {
+            let end = tail(&outcome.log, count);
+            lines.push(format!("end of the kernel's log:\n{end}"));
         }
         lines.push(what);
     }

@@ -26,6 +26,8 @@ const PACKAGES: &[&str] = &[
     // Clients.
     "ffmpeg", "gstreamer1.0-libav", "gstreamer1.0-plugins-bad", "gstreamer1.0-plugins-base", "gstreamer1.0-plugins-good",
     "gstreamer1.0-tools", "mpv", "v4l-utils", "vainfo",
+    // For a client that draws what the driver exports: a Vulkan device and a screen, both in software.
+    "mesa-vulkan-drivers", "xvfb",
     // For a client of GStreamer that seeks.
     "gir1.2-gstreamer-1.0", "python3-gi",
     // For our programs.

@@ -3,7 +3,6 @@
  * Does what no module may do, so that `cargo xtask vm check` sees whether the test machines notice:
  * insmod faults.ko fault=NAME
  */
-#include <linux/delay.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/slab.h>
@@ -54,7 +53,9 @@ static void out_of_bounds(void)
 static void sleep_in_atomic(void)
 {
 	spin_lock(&spin);
-	msleep(20);
+	/* Nobody holds it, but somebody might. */
+	mutex_lock(&first);
+	mutex_unlock(&first);
 	spin_unlock(&spin);
 }
 

@@ -149,6 +149,8 @@ pub struct SliceHeader {
     pub redundant_pic_cnt: u8,
     /// `direct_spatial_mv_pred_flag`, of B slices.
     pub direct_spatial_mv_pred: bool,
+    /// `num_ref_idx_active_override_flag`: the slice has its own numbers of entries, not the PPS's.
+    pub num_ref_idx_active_override: bool,
     /// Entries of lists 0 and 1 (`num_ref_idx_lX_active_minus1 + 1`), 0 to 32; 0 for a list that the
     /// slice does not have.
     pub num_ref_idx_active: [u8; 2],
@@ -176,6 +178,9 @@ pub struct SliceHeader {
     pub slice_beta_offset_div2: i8,
     /// `slice_group_change_cycle`.
     pub slice_group_change_cycle: u32,
+    /// Bits from the NAL unit's first to `pic_order_cnt_lsb` or `delta_pic_order_cnt[0]`, or where one
+    /// of them would be, without emulation prevention.
+    pub pic_order_cnt_bit_offset: u32,
     /// Bits from `pic_order_cnt_lsb` or `delta_pic_order_cnt[0]` to the end of these elements, without
     /// emulation prevention.
     pub pic_order_cnt_bit_size: u32,
@@ -238,7 +243,7 @@ impl SliceHeader {
 
     /// The control's parameters that all slices of the picture share, with an empty `dpb` and no
     /// picture order count: see [`super::Picture::decode_params`].
-    pub(super) fn decode_params(&self) -> DecodeParams {
+    pub fn decode_params(&self) -> DecodeParams {
         DecodeParams {
             nal_ref_idc: self.nal.ref_idc,
             frame_num: self.frame_num,
@@ -307,6 +312,7 @@ pub(super) fn empty(nal: NalHeader) -> SliceHeader {
         delta_pic_order_cnt: [0; 2],
         redundant_pic_cnt: 0,
         direct_spatial_mv_pred: false,
+        num_ref_idx_active_override: false,
         num_ref_idx_active: [0; 2],
         ref_pic_list_modification: [List::new(); 2],
         pred_weights: None,
@@ -320,6 +326,7 @@ pub(super) fn empty(nal: NalHeader) -> SliceHeader {
         slice_alpha_c0_offset_div2: 0,
         slice_beta_offset_div2: 0,
         slice_group_change_cycle: 0,
+        pic_order_cnt_bit_offset: 0,
         pic_order_cnt_bit_size: 0,
         dec_ref_pic_marking_bit_size: 0,
         header_bit_size: 0,
@@ -431,6 +438,7 @@ impl Parser<'_> {
                 slice.delta_pic_order_cnt[1] = fields.se("delta_pic_order_cnt[1]", min, max)?;
             }
         }
+        self.slice.pic_order_cnt_bit_offset = start;
         self.slice.pic_order_cnt_bit_size = self.position() - start;
         Ok(())
     }
@@ -450,6 +458,7 @@ impl Parser<'_> {
         ];
         let max = if self.slice.field_pic { 31 } else { 15 };
         let overridden = self.fields.flag("num_ref_idx_active_override_flag")?;
+        self.slice.num_ref_idx_active_override = overridden;
         for list in 0..lists {
             if overridden {
                 minus1[list] = self.fields.ue8(NAMES[list], max)?;

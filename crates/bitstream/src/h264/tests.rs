@@ -422,6 +422,19 @@ fn put_bits(nal: &mut [u8], at: u32, count: u32, value: u32) {
     }
 }
 
+/// The slice data's bits up to the last one; CABAC's from where they are aligned.
+fn bits_behind(nal: &[u8], header: u32, aligned: bool) -> Vec<bool> {
+    let mut reader = crate::bits::BitReader::rbsp(nal);
+    reader.skip(header.into()).expect("a header");
+    if aligned {
+        reader.align();
+    }
+    let mut bits: Vec<bool> = std::iter::from_fn(|| reader.flag().ok()).collect();
+    let end = bits.iter().rposition(|bit| *bit).map_or(0, |last| last + 1);
+    bits.truncate(end);
+    bits
+}
+
 fn entropy() -> impl Strategy<Value = Vec<u8>> {
     proptest::collection::vec(any::<u8>(), 0..3000)
 }
@@ -446,7 +459,45 @@ proptest! {
         let bits = nal.len() as u32 * 8;
         prop_assert!(read.header_bit_size + slice_writer::DATA_BITS < bits);
         (read.header_bit_size, read.pic_order_cnt_bit_size, read.dec_ref_pic_marking_bit_size) = (0, 0, 0);
+        read.pic_order_cnt_bit_offset = 0;
         prop_assert_eq!(read, slice);
+    }
+
+    /// A slice with other order counts says the same, and its data are the same bits.
+    #[test]
+    fn roundtrip_recount(entropy in entropy(), counts in any::<[i16; 2]>()) {
+        let draw = &mut Draw(&entropy);
+        let (mut sps, mut pps) = (draw::sps(draw), Pps::default());
+        pps.entropy_coding_mode = draw.flag();
+        let slice = draw::slice(draw, &sps, &pps);
+        let header = slice_writer::write(&slice, &sps, &pps);
+        let read = parse_slice_header(&header, &sps, &pps).expect("slice header");
+        let counts = counts.map(i32::from);
+        let mut recount = Recount::default();
+        let (nal, size) = recount.write(&header, &read, pps.entropy_coding_mode, counts).expect("recount");
+        let nal = &nal[crate::annexb::START_CODE.len()..];
+        let rest = |nal: &[u8], header: &SliceHeader| bits_behind(nal, header.header_bit_size, pps.entropy_coding_mode);
+        let before = rest(&header, &read);
+        sps.pic_order_cnt_type = 0;
+        sps.log2_max_pic_order_cnt_lsb_minus4 = RECOUNT_LSB_MINUS4;
+        pps.bottom_field_pic_order_in_frame_present = true;
+        let again = parse_slice_header(nal, &sps, &pps).expect("slice header");
+        prop_assert_eq!(size, again.pic_order_cnt_bit_size);
+        prop_assert_eq!(rest(nal, &again), before);
+        let own = if slice.bottom_field { counts[1] } else { counts[0] };
+        prop_assert_eq!(again.pic_order_cnt_lsb, own as u16);
+        if !slice.field_pic {
+            prop_assert_eq!(again.delta_pic_order_cnt_bottom, counts[1] - counts[0]);
+        }
+        let expected = SliceHeader {
+            pic_order_cnt_lsb: again.pic_order_cnt_lsb,
+            delta_pic_order_cnt_bottom: again.delta_pic_order_cnt_bottom,
+            delta_pic_order_cnt: [0; 2],
+            pic_order_cnt_bit_size: size,
+            header_bit_size: again.header_bit_size,
+            ..read
+        };
+        prop_assert_eq!(again, expected);
     }
 
     #[test]

@@ -190,11 +190,8 @@ fn references_are_the_last_two_frames() {
     }
 }
 
-#[test]
-fn matrices_last_until_the_next_sequence_header() {
-    let mut state = State::new();
-    let first = [SEQUENCE, PICTURE, PICTURE_CODING, SLICES].concat();
-    state.decoded(&state.parse(&first).unwrap(), 1);
+/// An extension with a matrix for what is not intra coded, and one for chroma of what is.
+fn matrices() -> Vec<u8> {
     let mut bits = BitWriter::new();
     bits.u(32, 0x1b5);
     bits.u(4, extension::QUANT_MATRIX);
@@ -204,7 +201,29 @@ fn matrices_last_until_the_next_sequence_header() {
     bits.u(1, 1);
     (65..=128).for_each(|value| bits.u(8, value));
     bits.u(1, 0);
-    let matrices = bits.into_bytes();
+    bits.into_bytes()
+}
+
+#[test]
+fn chroma_of_420_has_the_matrices_of_luma() {
+    let data = [SEQUENCE, PICTURE, PICTURE_CODING, &matrices(), SLICES].concat();
+    let non_intra = std::array::from_fn(|at| at as u8 + 1);
+    let expected = Quantisation {
+        non_intra_quantiser_matrix: non_intra,
+        chroma_non_intra_quantiser_matrix: non_intra,
+        ..Quantisation::DEFAULT
+    };
+    assert_eq!(State::new().parse(&data).unwrap().quantisation, expected);
+}
+
+#[test]
+fn matrices_last_until_the_next_sequence_header() {
+    let mut state = State::new();
+    let mut sequence = SEQUENCE.to_vec();
+    sequence[17] = 0x8c; // 4:2:2
+    let first = [&sequence, PICTURE, PICTURE_CODING, SLICES].concat();
+    state.decoded(&state.parse(&first).unwrap(), 1);
+    let matrices = matrices();
     let second = [PICTURE, PICTURE_CODING, &matrices, SLICES].concat();
     let coded = state.parse(&second).unwrap();
     let expected = Quantisation {

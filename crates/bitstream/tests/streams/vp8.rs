@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use bitstream::vp8::{FRAME_SHOW_FRAME, Frame, State, write_frame_tag};
+use bitstream::vp8::{FRAME_SHOW_FRAME, Frame, FrameTag, State};
 
 use crate::{Row, assert_count, containers, rows};
 
@@ -63,8 +63,7 @@ fn check(row: &Row, packets: &[Vec<u8>]) {
 
 /// Tag, first partition, its header, sizes and partitions make up the frame.
 fn assert_parts(frame: &Frame, packet: &[u8], place: &str) {
-    let mut tag = Vec::new();
-    write_frame_tag(&mut tag, frame).expect(place);
+    let tag = FrameTag::of(frame).write().expect(place);
     assert!(packet.starts_with(&tag), "{place}: {tag:02x?}");
     assert!(
         frame.first_part_header_bits <= 8 * frame.first_part_size,

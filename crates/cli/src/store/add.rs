@@ -1,6 +1,6 @@
 //! `kinora store add FILE`: puts a file into the store and prints its CID.
 
-use crate::data_folder::DataFolder;
+use super::Place;
 use crate::{Outcome, shown, stdout};
 use ::store::PutOptions;
 use anyhow::{Context, Result, bail};
@@ -16,7 +16,7 @@ pub struct Args {
     /// The file
     file: PathBuf,
     #[command(flatten)]
-    data: DataFolder,
+    place: Place,
     /// Print one JSON object: cid, size, new
     #[arg(long)]
     json: bool,
@@ -24,7 +24,7 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<Outcome> {
     let file = open(&args)?;
-    let store = super::open(&args.data)?;
+    let store = args.place.open()?;
     let stored = super::keep(&store, file, &PutOptions::default())
         .with_context(|| shown::path(&args.file))?;
     let cid = stored.cid.to_string();

@@ -1,6 +1,6 @@
 //! `kinora store cat CID`: the bytes of a stored file.
 
-use crate::data_folder::DataFolder;
+use super::Place;
 use crate::{Outcome, stdout};
 use ::store::Cid;
 use anyhow::{Context, Result};
@@ -14,15 +14,14 @@ pub struct Args {
     /// The file's CID
     cid: Cid,
     #[command(flatten)]
-    data: DataFolder,
+    place: Place,
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let store = super::existing(&args.data)?;
-    let object = store
-        .get(&args.cid)?
+    let store = args.place.existing()?;
+    let mut content = store
+        .read(&args.cid)?
         .with_context(|| format!("{}: not in this store", args.cid))?;
-    let mut content = object.reader().with_context(|| args.cid.to_string())?;
     stdout::copy(&mut content)?;
     Ok(Outcome::Done)
 }

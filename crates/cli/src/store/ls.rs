@@ -1,6 +1,6 @@
 //! `kinora store ls`: what is in the store.
 
-use crate::data_folder::DataFolder;
+use super::Place;
 use crate::table::Table;
 use crate::{Outcome, shown, stdout, units};
 use anyhow::Result;
@@ -12,14 +12,14 @@ Example:
   kinora store ls --json | jq -r '.[].cid'")]
 pub struct Args {
     #[command(flatten)]
-    data: DataFolder,
+    place: Place,
     /// Print a JSON array
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(args: Args) -> Result<Outcome> {
-    let store = super::existing(&args.data)?;
+    let store = args.place.existing()?;
     let objects = store.ls()?;
     if args.json {
         let rows: Vec<_> = objects

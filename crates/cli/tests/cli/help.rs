@@ -43,7 +43,9 @@ fn describe(path: &[&str], page: &mut String) {
         .iter()
         .skip_while(|line| **line != "Commands:")
         .skip(1)
-        .take_while(|line| !line.is_empty());
+        .take_while(|line| !line.is_empty())
+        // What does not fit goes on in the next line, further in.
+        .filter(|line| !line.starts_with("   "));
     for line in below {
         let command = line.split_whitespace().next().expect("a command's name");
         if command != "help" {

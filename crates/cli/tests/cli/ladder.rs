@@ -134,6 +134,15 @@ fn a_validator_that_is_not_ours_finds_nothing() {
         "tall.mkv",
         "-f lavfi -i testsrc2=size=854x480:rate=25:duration=3 -f lavfi -i sine=duration=3 -c:v mpeg4 -q:v 4 -c:a aac",
     );
+    // The same with two tracks of sound and subtitles, which become groups.
+    let captions = folder.path().join("captions.srt");
+    fs::write(&captions, "1\n00:00:00,500 --> 00:00:02,500\nA caption\n").unwrap();
+    let tracks = format!(
+        "-i {0} -i {1} -i {0} -map 0 -map 1 -map 2:a -c copy -c:s srt",
+        text(&file),
+        text(&captions)
+    );
+    let file = clip(folder.path(), "tracks.mkv", &tracks);
     for container in ["ts", "cmaf"] {
         let out = folder.path().join(container);
         let arguments = [
@@ -147,10 +156,17 @@ fn a_validator_that_is_not_ours_finds_nothing() {
             container,
         ];
         run(arguments).done();
-        let rungs = ["480p", "360p"].map(|rung| out.join(rung));
-        let mut files: Vec<_> = rungs
+        let renditions = [
+            "480p",
+            "360p",
+            "audio",
+            "audio-2",
+            "subtitles",
+            "thumbnails",
+        ];
+        let mut files: Vec<_> = renditions
             .iter()
-            .flat_map(|rung| fs::read_dir(rung).unwrap())
+            .flat_map(|rendition| fs::read_dir(out.join(rendition)).unwrap())
             .map(|entry| entry.unwrap().path())
             .collect();
         files.retain(|file| text(file).ends_with(".m3u8") || text(file).ends_with(".ts"));
@@ -273,4 +289,80 @@ fn a_full_disk_is_told_and_loses_nothing() {
         there,
         "a playlist names a segment that is not whole: {playlist}"
     );
+}
+
+/// Pictures on standard input, made by ffmpeg with these arguments.
+fn piped(arguments: &str, ladder: &[&str]) -> Ended {
+    let mut ffmpeg = Command::new("ffmpeg")
+        .args([
+            "-v",
+            "error",
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=s=320x180:r=30:d=2",
+        ])
+        .args(arguments.split(' '))
+        .arg("-")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("ffmpeg must be installed");
+    let pictures = ffmpeg.stdout.take().unwrap();
+    let ended = kinora([&["ladder", "-"], ladder].concat())
+        .stdin(pictures)
+        .output();
+    ffmpeg.wait().unwrap();
+    Ended::from(ended.expect("start kinora"))
+}
+
+#[test]
+fn pictures_on_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let ladder = [
+        "-o",
+        text(&out),
+        "--json",
+        "--segment",
+        "1",
+        "--preset",
+        "ultrafast",
+    ];
+    let raw = ["--raw", "rgb24", "--size", "320x180", "--fps", "30"];
+    for (made_as, ladder) in [
+        ("-pix_fmt yuv420p -f yuv4mpegpipe", ladder.to_vec()),
+        ("-pix_fmt rgb24 -f rawvideo", [&ladder[..], &raw].concat()),
+    ] {
+        let ended = piped(made_as, &ladder);
+        let made: Made = serde_json::from_value(ended.json()).unwrap();
+        assert_eq!(made.input, "standard input");
+        let rungs: Vec<_> = made
+            .rungs
+            .iter()
+            .map(|r| (r.name.as_str(), r.segments))
+            .collect();
+        assert_eq!(rungs, [("180p", 2)]);
+    }
+    for (ladder, expected) in [
+        (&["--raw", "rgb24"][..], "--size"),
+        (&["--size", "2x2"], "--raw"),
+        (
+            &["--raw", "rgb25", "--size", "320x180", "--fps", "30"],
+            "no such pixel format: rgb25",
+        ),
+        (
+            &["--raw", "rgb24", "--size", "320x180", "--fps", "0"],
+            "0/1 pictures per second",
+        ),
+        (&[], "standard input: no Y4M stream"),
+    ] {
+        let ladder = [&["-o", text(&out)], ladder].concat();
+        let ended = piped("-pix_fmt rgb24 -f rawvideo", &ladder);
+        assert_ne!(ended.code, Some(0));
+        assert!(
+            ended.stderr.contains(expected),
+            "{expected}: {}",
+            ended.stderr
+        );
+    }
 }

@@ -4,9 +4,15 @@
 //! with the `ffmpeg` command; what a room does inside is tested in that room.
 
 mod bad_input;
+mod cars;
+mod doctor;
 mod forms;
 mod help;
+mod hostile_worker;
 mod ladder;
 mod process;
+mod resume;
 mod store;
+mod testpack;
 mod upload;
+mod watch;

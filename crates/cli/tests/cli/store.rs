@@ -134,3 +134,108 @@ fn what_is_not_there_is_an_error_and_makes_nothing() {
     let error = run(["store", "add", text(folder.path()), "--data", text(&data)]).failed();
     assert!(error.contains("folder"), "{error}");
 }
+
+#[test]
+fn gc_takes_what_no_pin_holds_and_can_be_asked_beforehand() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (folder.path().join("hello"), folder.path().join("data"));
+    fs::write(&file, HELLO.0).unwrap();
+    let store = |args: &[&str]| run(["store"].iter().chain(args).chain(&["--data", text(&data)]));
+    store(&["add", text(&file)]).done();
+    let pins = store(&["pin", "ls", "--json"]).json();
+    assert_eq!(
+        (&pins[0]["cid"], &pins[0]["size"]),
+        (&HELLO.1.into(), &11.into())
+    );
+    store(&["pin", "add", "keep/me/here", HELLO.1]).done();
+    let owned = store(&["pin", "ls", "keep/me", "--json"]).json();
+    assert_eq!(
+        (&owned[0]["owner"], owned.as_array().unwrap().len()),
+        (&"keep/me".into(), 1)
+    );
+    let first = pins[0]["name"].as_str().unwrap();
+    store(&["pin", "rm", first]).done();
+    assert!(store(&["gc", "--grace", "0"]).done().starts_with("0 files"));
+    let removed = store(&["pin", "rm", "keep/me", "--all", "--json"]).json();
+    assert_eq!(removed, serde_json::json!({ "removed": 1 }));
+    assert!(
+        store(&["pin", "rm", "keep/me/here"])
+            .failed()
+            .contains("no such pin")
+    );
+    // Let go of a moment ago, it has its grace.
+    assert!(store(&["gc"]).done().starts_with("0 files"));
+    for (dry_run, left) in [(true, 1), (false, 0)] {
+        let mut args = vec!["gc", "--grace", "0", "--json"];
+        args.extend(dry_run.then_some("--dry-run"));
+        assert_eq!(
+            store(&args).json(),
+            serde_json::json!({ "objects": 1, "bytes": 11, "dry_run": dry_run })
+        );
+        let listed = store(&["ls", "--json"]).json();
+        assert_eq!(listed.as_array().unwrap().len(), left);
+    }
+}
+
+#[test]
+fn a_backend_that_is_away_leaves_files_pending_and_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (folder.path().join("hello"), folder.path().join("data"));
+    fs::write(&file, HELLO.0).unwrap();
+    // Nothing listens there: the port was free a moment ago.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let url = format!("kubo+http://me:hush@127.0.0.1:{port}");
+    let store = |args: &[&str]| {
+        let place = ["--data", text(&data), "--store", &url];
+        run(["store"].iter().chain(args).chain(&place))
+    };
+    assert_eq!(
+        store(&["add", text(&file)]).done(),
+        format!("{}\n", HELLO.1)
+    );
+    assert_eq!(store(&["cat", HELLO.1]).done(), HELLO.0);
+    let synced = store(&["sync", "--json"]);
+    assert_eq!(synced.code, Some(1));
+    assert!(
+        synced.stderr.contains("cannot be reached"),
+        "{}",
+        synced.stderr
+    );
+    assert!(!format!("{}{}", synced.stdout, synced.stderr).contains("hush"));
+    let status = store(&["sync", "--status", "--json"]).json();
+    assert_eq!(
+        (
+            &status["pending"],
+            &status["pending_bytes"],
+            &status["copied"]
+        ),
+        (&1.into(), &11.into(), &0.into())
+    );
+    assert!(
+        status["trouble"]
+            .as_str()
+            .unwrap()
+            .contains("cannot be reached")
+    );
+    let error = run([
+        "store",
+        "ls",
+        "--data",
+        text(&data),
+        "--store",
+        "ftp://host/x",
+    ])
+    .failed();
+    assert!(error.contains("ftp is not a kind of store"), "{error}");
+    // A store of its own folder, chosen by the same option.
+    let place = folder.path().join("elsewhere");
+    run(["store", "add", text(&file), "--store", text(&place)]).done();
+    assert_eq!(
+        run(["store", "cat", HELLO.1, "--store", text(&place)]).done(),
+        HELLO.0
+    );
+}

@@ -7,8 +7,20 @@
 #[path = "../../../server/tests/http/mod.rs"]
 mod http;
 
+#[path = "../../../catalog/tests/postgres/mod.rs"]
+mod postgres;
+#[path = "../../../store/tests/servers/mod.rs"]
+mod servers;
+
+mod access;
 mod bad_media;
+mod faults;
 mod full_disk;
 mod kills;
+mod live;
 mod process;
+mod screens;
+mod several;
 mod streams;
+mod tls;
+mod variants;

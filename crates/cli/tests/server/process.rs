@@ -16,9 +16,21 @@ pub struct Server {
 impl Server {
     /// Starts a server over `data` and waits until it says where it listens.
     pub fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    /// The same with further arguments of `kinora serve`.
+    pub fn start_with(data: &Path, arguments: &[&str]) -> Self {
+        Self::start_in(data, arguments, &[])
+    }
+
+    /// The same with variables of the environment.
+    pub fn start_in(data: &Path, arguments: &[&str], variables: &[(&str, &Path)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_kinora"))
+            .envs(variables.iter().copied())
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
+            .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -26,7 +38,8 @@ impl Server {
         let mut line = String::new();
         let stdout = child.stdout.take().unwrap();
         BufReader::new(stdout).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("listening on http://");
+        let address = line.trim().strip_prefix("listening on http");
+        let address = address.map(|rest| rest.trim_start_matches("s").trim_start_matches("://"));
         let address = address.unwrap_or_else(|| panic!("no address: {line:?}"));
         Self {
             client: Client(address.parse().unwrap()),
@@ -42,6 +55,19 @@ impl Server {
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// As an operator ends it.
+    pub fn end(self) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.unwrap().success());
+        self.ended();
+    }
+
+    /// Waits for its end, which somebody asked for.
+    pub fn ended(mut self) {
+        assert!(self.child.wait().unwrap().success());
     }
 
     /// The worker that does `task` now.
@@ -151,4 +177,16 @@ fn lines(playlist: &str) -> Vec<String> {
 
 pub fn state(asset: &Value) -> &str {
     asset["stream"]["state"].as_str().unwrap_or("none")
+}
+
+/// What the command says to a server that does what it is asked.
+pub fn kinora(client: Client, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_kinora"))
+        .args(arguments)
+        .args(["--server", &format!("http://{}", client.0)])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    String::from_utf8(output.stdout).unwrap()
 }

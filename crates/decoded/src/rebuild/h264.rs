@@ -21,6 +21,10 @@
 //!
 //! Nothing predicts from a gap in a stream that may have gaps, and nothing from a picture ahead of a
 //! place where a client may begin (recovery points), of which it then has no entry.
+//!
+//! In a stream that may not have gaps one is a loss. The decoder makes pictures up without a word, what
+//! the lost ones unmarked stays, and B pictures sort made-up order counts into their lists. So whatever
+//! may predict from before the next intra picture is [`Plan::guessed`].
 
 mod lists;
 
@@ -98,6 +102,14 @@ struct Frame {
     fields: u8,
 }
 
+/// References were lost.
+#[derive(Debug, Clone, Copy)]
+struct Loss {
+    /// The order count of an intra picture since: what is shown after it predicts from nothing
+    /// before it.
+    intra: Option<i32>,
+}
+
 /// A first field that its second may follow.
 #[derive(Debug, Clone, Copy)]
 struct FirstField {
@@ -115,6 +127,7 @@ struct Prepared {
     picture: Held,
     fields: u8,
     first_field: Option<FirstField>,
+    loss: Option<Loss>,
     plan: Plan,
 }
 
@@ -131,6 +144,7 @@ pub struct Rebuild {
     dpb: Dpb,
     frames: Vec<Frame>,
     first_field: Option<FirstField>,
+    loss: Option<Loss>,
     prepared: Option<Prepared>,
 }
 
@@ -155,10 +169,13 @@ impl Rebuild {
         let mut decoded = dpb
             .decode(job.number, &sps, &first)
             .map_err(header("slice 0"))?;
+        let gaps_allowed = sps.gaps_in_frame_num_value_allowed;
+        let lost = decoded.frame_num_gap > 0 && !gaps_allowed;
+        // What was made up for lost pictures may have pushed out all that the decoder held.
         let restart = completed.is_none()
             && !first.is_idr()
             && named.is_empty()
-            && decoded.held.iter().any(|held| !held.non_existing);
+            && (lost || decoded.held.iter().any(|held| !held.non_existing));
         if restart {
             self.forget();
             dpb.clear();
@@ -172,11 +189,23 @@ impl Rebuild {
             fields,
             poc: lower_count(&decoded.poc, fields),
         };
-        let gaps_allowed = sps.gaps_in_frame_num_value_allowed;
         self.check_references(&named, &decoded, &current, gaps_allowed)?;
+        let fresh = restart || first.is_idr();
+        let mut loss = self.loss.filter(|_| !fresh);
+        if lost && !restart {
+            loss = Some(Loss { intra: None });
+        }
+        let is_intra = |slice: &SliceHeader| slice.slice_type == h264::SliceType::I;
+        let intra = self.slices.iter().all(is_intra);
+        let guessed =
+            !intra && loss.is_some_and(|loss| loss.intra.is_none_or(|count| current.poc < count));
+        if let Some(loss) = loss.as_mut().filter(|_| intra && first.nal.ref_idc != 0) {
+            loss.intra = Some(current.poc);
+        }
         let plan = Plan {
             restart,
-            fresh: restart || first.is_idr(),
+            fresh,
+            guessed,
             picture_of: completed.map_or(job.number, |first| first.job),
             reference: first.nal.ref_idc != 0,
         };
@@ -190,6 +219,7 @@ impl Rebuild {
                 fields,
                 capture: job.capture,
             }),
+            loss,
             plan,
         });
         Ok(plan)
@@ -214,6 +244,7 @@ impl Rebuild {
             return;
         }
         self.first_field = prepared.first_field;
+        self.loss = prepared.loss;
         self.dpb = prepared.dpb;
         if !prepared.plan.reference {
             return;
@@ -251,6 +282,7 @@ impl Rebuild {
         self.dpb.clear();
         self.frames.clear();
         self.first_field = None;
+        self.loss = None;
     }
 
     /// Reads the headers of all slices and puts together what the decoder needs ahead of them.

@@ -100,6 +100,8 @@ pub struct Plan {
     pub restart: bool,
     /// No picture before this one matters any longer, to it or to later ones.
     pub fresh: bool,
+    /// It may be predicted from what the decoder made up for pictures that are missing.
+    pub guessed: bool,
     /// The job whose picture this unit decodes into: its own, or that of the first field.
     pub picture_of: u64,
     /// Later units may predict from this one.

@@ -93,6 +93,7 @@ impl Rebuild {
             restart: false,
             // B pictures behind an I picture may refer to what is before it.
             fresh: false,
+            guessed: false,
             picture_of: completed.map_or(job.number, |first| first.job),
             reference: !bidirectional,
         };

@@ -50,6 +50,7 @@ impl Rebuild {
         Ok(Plan {
             restart: false,
             fresh: header.frame.is_key_frame(),
+            guessed: false,
             picture_of: job.number,
             reference: last || golden || alternate,
         })

@@ -58,6 +58,7 @@ impl Rebuild {
         Ok(Plan {
             restart: false,
             fresh: coded.frame.flags & FRAME_KEY_FRAME != 0,
+            guessed: false,
             picture_of: job.number,
             reference: coded.refresh_frame_flags != 0,
         })
@@ -67,7 +68,7 @@ impl Rebuild {
         let Controls::Vp9(_) = &job.controls else {
             return Err(Refusal::OtherCodec(job.controls.codec()));
         };
-        let coded = match self.state.parse(job.data).map_err(Error::from) {
+        let coded = match self.state.parse_uncompressed(job.data).map_err(Error::from) {
             Ok(Header::Coded(coded)) => coded,
             Ok(Header::ShowExisting { .. }) => return Err(Error::ShowExisting.into()),
             // That a slot is empty is no fault of the header's when everything before is lost.

@@ -147,6 +147,11 @@ fn index(timestamp: u64) -> u32 {
 
 /// Reads a file; `None` when it holds no video of these codecs.
 pub fn read(path: &Path) -> Option<Stream> {
+    read_without(path, None)
+}
+
+/// As [`read`], when a packet of the file got lost on its way to the client.
+pub fn read_without(path: &Path, lost: Option<usize>) -> Option<Stream> {
     let mut input = Input::open(path, &OpenOptions::default()).ok()?;
     let stream = input.best_video().ok()?.clone();
     let codec = match stream.codec() {
@@ -176,6 +181,9 @@ pub fn read(path: &Path) -> Option<Stream> {
     }
     let _ = decoder.send(None);
     drain(&mut decoder);
+    if let Some(lost) = lost {
+        packets.remove(lost);
+    }
     let messages = match codec {
         Codec::Mpeg2 => mpeg2_jobs(stream.extradata(), &packets),
         Codec::H264 => h264::jobs(stream.extradata(), &packets),

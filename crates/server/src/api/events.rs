@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt, stream};
@@ -11,6 +12,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::app::App;
+use crate::auth::Caller;
 use crate::events;
 
 /// How often a silent connection is kept from being taken for dead.
@@ -19,7 +21,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How soon a client that lost the connection should come back.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Changes as they happen. `asset` carries the whole asset, `removed` its id. `resync` is the
+/// Changes as they happen. `asset` carries the whole asset, `live` a whole live stream, `remote` a file that is fetched, `removed` the
+/// id or name of what is gone, `stream` one update of a stream: that a segment is there (`segment`),
+/// that a playlist was replaced (`playlist`), that it begins (`planned`) or is whole (`ended`). `resync` is the
 /// last event for a client that reads too slowly: it connects again and reads the list.
 #[utoipa::path(
     get, path = "/api/events", tag = "server",
@@ -27,6 +31,7 @@ const RETRY: Duration = Duration::from_secs(1);
 )]
 pub(crate) async fn listen(
     State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let stopping = app.stopping.clone().cancelled_owned();
     let hello = Event::default().comment("listening").retry(RETRY);
@@ -34,7 +39,8 @@ pub(crate) async fn listen(
     let stream = stream::once(async move { hello })
         .chain(changes)
         .map(Ok)
-        .take_until(stopping);
+        .take_until(stopping)
+        .take_until(caller.gone(Arc::clone(&app)));
     Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }
 

@@ -20,9 +20,24 @@ pub(crate) struct Status {
     uptime_s: u64,
     /// Bytes that may still be uploaded before the disk counts as full.
     free_bytes: u64,
+    /// Bytes of the disk that holds the data folder.
+    disk_bytes: u64,
+    used: Used,
     policy: Policy,
     /// The largest file it takes, in bytes.
     max_upload: u64,
+}
+
+/// What takes how much of the disk, in bytes. What is the same is stored once, so the disk may hold
+/// less than the sum.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Used {
+    /// Files as they were uploaded.
+    originals: u64,
+    /// Variants for boards, without those that are the original itself.
+    variants: u64,
+    /// Segments of streams of assets.
+    streams: u64,
 }
 
 /// What is done about files that a board cannot play.
@@ -45,6 +60,15 @@ pub(crate) async fn get(State(app): State<Arc<App>>) -> Answer<Json<Status>> {
             version: env!("CARGO_PKG_VERSION"),
             uptime_s: app.started.elapsed().as_secs(),
             free_bytes: app.disk.usable()?,
+            disk_bytes: app.disk.whole()?,
+            used: {
+                let usage = app.catalog.usage()?;
+                Used {
+                    originals: usage.originals,
+                    variants: usage.variants,
+                    streams: usage.streams,
+                }
+            },
             policy: Policy {
                 render: app.policy.render,
                 allow_software: app.policy.allow_software,

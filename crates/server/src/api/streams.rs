@@ -37,6 +37,15 @@ pub(crate) async fn want(
             let why = asset.error.unwrap_or_default();
             return Err(Problem::new(StatusCode::CONFLICT, why));
         }
+        if asset.facts().is_some_and(|facts| facts.picture) {
+            return Err(Problem::new(
+                StatusCode::CONFLICT,
+                format!(
+                    "{}: a picture, there is nothing to stream in it",
+                    asset.name
+                ),
+            ));
+        }
         match app.catalog.want_stream(&id, now_ms())? {
             StreamAsked::New | StreamAsked::Retried => {
                 app.dispatch.wake();

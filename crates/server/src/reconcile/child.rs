@@ -7,7 +7,9 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -15,18 +17,19 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use ladder::{CachedUnit, UnitCache};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::{Job, Trouble};
-use crate::problem::chain;
-use crate::worker::protocol::{Event, Order};
+use crate::cgroup::Group;
+use crate::worker::protocol::{Answer, Event, Order, Task};
 
 /// How often the child is looked at while it says nothing.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How often the lease is renewed.
-const RENEW: Duration = Duration::from_secs(15);
+/// How long a child may take to take an answer.
+const TAKE: Duration = Duration::from_secs(10);
 
 /// The longest line taken from a child. The longest honest one is a probe.
 const LONGEST_LINE: u64 = 4 << 20;
@@ -55,17 +58,24 @@ pub(crate) fn run(
     limits: Limits,
     listener: Listener<'_>,
 ) -> Result<(), Trouble> {
+    // A live source's pictures that come while its worker waits are lost: it is bounded by nothing.
+    let group = match order.task {
+        Task::Live(_) => None,
+        _ => Group::make(&format!("{}-{}", job.work.name(), order.task.name())),
+    };
+    let order = &Order {
+        group: group.as_ref().map(Group::entrance),
+        ..order.clone()
+    };
     let folder = Folder::make(job, order)?;
     let mut running = Running::start(job, original, order, &folder.path)?;
     let outcome = attend(job, &mut running, order, limits, &folder.path, listener);
     let exit = running.end();
+    let words = running.last_words();
+    job.keep_words(words.join("\n"));
     match outcome {
         Ok(Ending::Done) => Ok(()),
-        Ok(Ending::Silent) => Err(Trouble::Failed(how_it_ended(
-            order,
-            exit,
-            running.last_words(),
-        ))),
+        Ok(Ending::Silent) => Err(Trouble::Died(how_it_ended(order, exit, &words.join("; ")))),
         Err(trouble) => Err(trouble),
     }
 }
@@ -89,7 +99,6 @@ fn attend(
 ) -> Result<Ending, Trouble> {
     let began = Instant::now();
     let mut heard = began;
-    let mut renewed = began;
     let name = &order.name;
     loop {
         let said = running.said.recv_timeout(LOOK);
@@ -97,16 +106,25 @@ fn attend(
             return Err(Trouble::Cancelled);
         }
         let now = Instant::now();
-        if now - renewed > RENEW {
-            job.renew();
-            renewed = now;
-        }
         match said {
             Ok(Said::Event(Event::Done)) => return Ok(Ending::Done),
-            Ok(Said::Event(Event::Failed { message })) => return Err(Trouble::Failed(message)),
+            Ok(Said::Event(Event::Failed { message, full })) => {
+                let trouble = if full { Trouble::Full } else { Trouble::Failed };
+                return Err(trouble(message));
+            }
+            Ok(Said::Event(Event::Wanted { key })) => {
+                match running.answer(job.app.units.get(&key)) {
+                    Ok(()) => heard = Instant::now(),
+                    Err(error) if is_gone(&error) => return Ok(Ending::Silent),
+                    Err(error) => {
+                        return Err(Trouble::Died(format!("{name}: the worker: {error}")));
+                    }
+                }
+            }
             Ok(Said::Event(event)) => {
-                heard = now;
                 listener(Some(event), folder)?;
+                // From here on: what the listener waits for is not the child's silence.
+                heard = Instant::now();
             }
             Ok(Said::Nonsense(what)) => {
                 return Err(Trouble::Failed(format!(
@@ -118,12 +136,12 @@ fn attend(
         }
         if let Some(whole) = limits.whole.filter(|whole| now - began > *whole) {
             return Err(Trouble::Failed(format!(
-                "{name}: gave up: looking at it takes longer than {} s",
+                "{name}: gave up: it takes longer than {} s",
                 whole.as_secs_f64()
             )));
         }
         if now - heard > limits.silence {
-            return Err(Trouble::Failed(format!(
+            return Err(Trouble::Died(format!(
                 "{name}: gave up: the worker hangs, it said nothing for {} s",
                 limits.silence.as_secs_f64()
             )));
@@ -131,8 +149,14 @@ fn attend(
     }
 }
 
+/// Whether an answer failed because the child has ended.
+fn is_gone(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+    matches!(error.kind(), BrokenPipe | ConnectionReset)
+}
+
 /// A sentence about a child that ended without saying how its work ended.
-fn how_it_ended(order: &Order, exit: Option<ExitStatus>, last_words: String) -> String {
+fn how_it_ended(order: &Order, exit: Option<ExitStatus>, last_words: &str) -> String {
     let how = match exit {
         Some(exit) => match (exit.signal(), exit.code()) {
             (Some(signal), _) => format!("crashed ({})", signal_name(signal)),
@@ -144,7 +168,7 @@ fn how_it_ended(order: &Order, exit: Option<ExitStatus>, last_words: String) -> 
     let mut text = format!("{}: the worker {how}", order.name);
     if !last_words.is_empty() {
         text.push_str(": ");
-        text.push_str(&last_words);
+        text.push_str(last_words);
     }
     text
 }
@@ -176,14 +200,21 @@ impl Folder {
         let path = job
             .app
             .work_folder()
-            .join(format!("{}-{}", job.asset(), order.task.name()));
+            .join(format!("{}-{}", job.work.name(), order.task.name()));
         let folder = Self { path };
         folder.clear();
         let made = std::fs::create_dir_all(&folder.path).and_then(|()| {
             let order = serde_json::to_vec(order).map_err(std::io::Error::other)?;
             std::fs::write(folder.path.join(Order::FILE), order)
         });
-        made.map_err(|error| failed(&order.name, "cannot make the work folder", &error))?;
+        made.map_err(|error| {
+            let what = "cannot make the work folder";
+            if crate::disk::is_full(&error) {
+                Trouble::Full(format!("{what}: {error}"))
+            } else {
+                failed(&order.name, what, &error)
+            }
+        })?;
         Ok(folder)
     }
 
@@ -219,6 +250,7 @@ enum Said {
 struct Running {
     child: Child,
     said: Receiver<Said>,
+    answers: UnixStream,
     readers: Vec<JoinHandle<()>>,
     words: Option<JoinHandle<VecDeque<String>>>,
 }
@@ -234,6 +266,10 @@ impl Running {
             let what = format!("cannot start the worker {}", program.display());
             failed(&order.name, &what, &error)
         };
+        // One socket both ways: what it says, and what it is answered.
+        let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
+        let answers = ours.try_clone().map_err(cannot)?;
+        answers.set_write_timeout(Some(TAKE)).map_err(cannot)?;
         // Started by the job's own thread: the child dies with the thread that started it, and
         // this one lives as long as the server.
         let mut child = Command::new(&program)
@@ -244,23 +280,24 @@ impl Running {
             // A group of its own: it can be ended whole, and Ctrl-C is the server's to handle.
             .process_group(0)
             .stdin(original)
-            .stdout(Stdio::piped())
+            .stdout(OwnedFd::from(theirs))
             .stderr(Stdio::piped())
             .spawn()
             .map_err(cannot)?;
         let (tell, said) = sync_channel(64);
-        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        let Some(stderr) = child.stderr.take() else {
             return Err(cannot(std::io::ErrorKind::BrokenPipe.into()));
         };
         let mut running = Self {
             child,
             said,
+            answers,
             readers: Vec::new(),
             words: None,
         };
         let listening = thread::Builder::new()
             .name("kinora-listen".to_owned())
-            .spawn(move || listen(stdout, &tell))
+            .spawn(move || listen(ours, &tell))
             .map_err(cannot);
         let listening = running.or_end(listening)?;
         running.readers.push(listening);
@@ -269,7 +306,27 @@ impl Running {
             .spawn(move || last_lines(stderr))
             .map_err(cannot);
         running.words = Some(running.or_end(hearing)?);
+        store::fault::point("worker-started");
         Ok(running)
+    }
+
+    /// Says whether there is a unit, and gives it.
+    fn answer(&mut self, unit: Option<CachedUnit>) -> std::io::Result<()> {
+        let answer = unit.as_ref().map_or_else(Answer::default, |unit| Answer {
+            bytes: unit.bytes.len(),
+            init: unit.init.as_ref().map(Vec::len),
+            start: unit.start,
+            duration: unit.duration,
+            codecs: unit.codecs.clone(),
+        });
+        let mut line = serde_json::to_vec(&answer)?;
+        line.push(b'\n');
+        self.answers.write_all(&line)?;
+        if let Some(unit) = unit {
+            self.answers.write_all(&unit.bytes)?;
+            self.answers.write_all(&unit.init.unwrap_or_default())?;
+        }
+        Ok(())
     }
 
     /// A thread that cannot be started must not leave a child behind.
@@ -322,11 +379,10 @@ impl Running {
         self.readers.iter().all(JoinHandle::is_finished)
     }
 
-    /// The end of what the child said on standard error, in one line.
-    fn last_words(&mut self) -> String {
+    /// The end of what the child said on standard error.
+    fn last_words(&mut self) -> Vec<String> {
         let lines = self.words.take().and_then(|words| words.join().ok());
-        let lines: Vec<String> = lines.unwrap_or_default().into();
-        lines.join("; ")
+        lines.unwrap_or_default().into()
     }
 }
 
@@ -338,12 +394,14 @@ fn listen(stdout: impl Read, tell: &SyncSender<Said>) {
             .take(LONGEST_LINE)
             .read_until(b'\n', &mut line)
         {
-            Ok(0) => Said::End,
+            // The child is gone: in silence, in the middle of a line, or with an answer unread, which
+            // resets the connection.
+            Err(_) => Said::End,
+            Ok(length) if !line.ends_with(b"\n") && (length as u64) < LONGEST_LINE => Said::End,
             Ok(_) => match serde_json::from_slice(&line) {
                 Ok(event) => Said::Event(event),
                 Err(error) => Said::Nonsense(error.to_string()),
             },
-            Err(error) => Said::Nonsense(chain(&error)),
         };
         let last = !matches!(said, Said::Event(_));
         if tell.send(said).is_err() || last {

@@ -5,29 +5,40 @@ use std::path::Path;
 use std::time::Duration;
 
 use catalog::roots;
-use store::{Cid, PutOptions};
+use store::{Cid, Object, PutOptions, Store};
 
 use super::child::{self, Limits, failed};
 use super::{Job, Trouble};
 use crate::time::now_ms;
+use crate::variants;
 use crate::worker::protocol::{Event, Order, Task};
 
 /// Width of thumbnails in pixels: twice what the page shows, for sharp screens.
 const THUMBNAIL_WIDTH: u32 = 640;
+
+/// How long to wait for a backend that is away before it is asked again.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Fills in what is in the file, or why nothing is.
 pub(crate) fn probe(job: &Job<'_>) {
     let mut found = None;
     let outcome = ask(job, Task::Probe, &mut |event, _| {
         if let Event::Probed { probe, not_a_video } = event {
+            // Before its facts are there, so that nobody begins with it.
+            if probe["picture"] == true {
+                job.app.catalog.unwant_stream(job.asset())?;
+            }
             found = Some((probe.to_string(), not_a_video));
         }
         Ok(())
     });
+    store::fault::point("probe-found");
     let catalog = &job.app.catalog;
     let written = match (outcome, found) {
         (Err(Trouble::Cancelled), _) => Ok(()),
-        (Ok(()), Some((probe, None))) => catalog.set_probe(job.asset(), &probe),
+        (Ok(()), Some((probe, None))) => catalog
+            .set_probe(job.asset(), &probe)
+            .and_then(|()| variants::wish(job.app, job.asset())),
         (Ok(()), Some((probe, Some(why)))) => catalog.fail_asset(job.asset(), &why, Some(&probe)),
         (Ok(()), None) => {
             let name = catalog.asset(job.asset(), 0).ok().flatten();
@@ -35,7 +46,8 @@ pub(crate) fn probe(job: &Job<'_>) {
             let why = format!("{name}: the worker found nothing");
             catalog.fail_asset(job.asset(), &why, None)
         }
-        (Err(Trouble::Failed(why)), _) => {
+        (Err(trouble), _) => {
+            let why = trouble.why().unwrap_or_default();
             tracing::warn!(asset = job.asset(), error = why, "cannot look at an asset");
             catalog.fail_asset(job.asset(), &why, None)
         }
@@ -61,12 +73,14 @@ pub(crate) fn thumbnail(job: &Job<'_>) {
         }
         Ok(())
     });
+    store::fault::point("thumbnail-stored");
     let catalog = &job.app.catalog;
     let written = match (outcome, stored) {
         (Err(Trouble::Cancelled), _) => Ok(()),
         (Ok(()), Some(cid)) => catalog.set_thumbnail(job.asset(), &cid.to_string()),
         (Ok(()), None) => catalog.fail_thumbnail(job.asset(), "the worker made none"),
-        (Err(Trouble::Failed(why)), _) => {
+        (Err(trouble), _) => {
+            let why = trouble.why().unwrap_or_default();
             tracing::warn!(asset = job.asset(), error = why, "cannot make a thumbnail");
             catalog.fail_thumbnail(job.asset(), &why)
         }
@@ -79,15 +93,35 @@ fn ask(
     task: Task,
     heard: &mut dyn FnMut(Event, &Path) -> Result<(), Trouble>,
 ) -> Result<(), Trouble> {
-    let (name, original) = original(job)?;
+    let Original { name, file, .. } = original(job)?;
     let limits = Limits {
         whole: Some(job.app.config.look_limit),
         silence: Duration::MAX,
     };
     let order = order(task, name);
-    child::run(job, original, &order, limits, &mut |event, folder| {
-        event.map_or(Ok(()), |event| heard(event, folder))
-    })
+    let mut died = false;
+    loop {
+        job.need_room(&order.name, 1)?;
+        let file = file
+            .try_clone()
+            .map_err(|error| failed(&order.name, "cannot open it again", &error))?;
+        let outcome = child::run(job, file, &order, limits, &mut |event, folder| {
+            event.map_or(Ok(()), |event| heard(event, folder))
+        });
+        match outcome {
+            Err(Trouble::Full(why)) => job.wait_after(&order.name, &why)?,
+            // Once more, in case it was not the file.
+            Err(Trouble::Died(why)) if !died => {
+                died = true;
+                tracing::warn!(
+                    asset = job.asset(),
+                    error = why,
+                    "a worker died, starting another"
+                );
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// An order for a child of this process whose standard input is the original.
@@ -97,11 +131,21 @@ pub(super) fn order(task: Task, name: String) -> Order {
         input: Order::STANDARD_INPUT.into(),
         name,
         parent: std::process::id(),
+        group: None,
+        bare: false,
     }
 }
 
-/// The asset's name and its opened original.
-pub(super) fn original(job: &Job<'_>) -> Result<(String, File), Trouble> {
+/// An asset's original.
+pub(super) struct Original {
+    /// The asset's name.
+    pub(super) name: String,
+    pub(super) cid: String,
+    pub(super) file: File,
+}
+
+/// Opens the original of the job's asset.
+pub(super) fn original(job: &Job<'_>) -> Result<Original, Trouble> {
     // A row that is gone was deleted after the claim.
     let asset = job
         .app
@@ -110,14 +154,32 @@ pub(super) fn original(job: &Job<'_>) -> Result<(String, File), Trouble> {
         .ok_or(Trouble::Cancelled)?;
     let cid = Cid::try_from(asset.cid.as_str())
         .map_err(|error| failed(&asset.name, "its CID cannot be read", &error))?;
-    let object = job.app.store.get(&cid)?;
+    let object = loop {
+        match reach(&job.app.store, &cid) {
+            Err(error) if error.is_away() => job.wait(&crate::problem::chain(&error), AGAIN)?,
+            outcome => break outcome?,
+        }
+    };
     match object {
-        Some(object) if object.offset == 0 => Ok((asset.name, object.file)),
+        Some(object) if object.offset == 0 => Ok(Original {
+            name: asset.name,
+            cid: asset.cid,
+            file: object.file,
+        }),
         _ => Err(Trouble::Failed(format!(
             "{}: its original is not in the store ({cid})",
             asset.name
         ))),
     }
+}
+
+/// The content of that name, also when only another server has it.
+fn reach(store: &Store, cid: &Cid) -> Result<Option<Object>, store::Error> {
+    let object = store.get(cid)?;
+    if object.is_none() && store.take_over(cid)? {
+        return store.get(cid);
+    }
+    Ok(object)
 }
 
 /// The path of a file that a worker says it made. A worker names files in its folder, nothing

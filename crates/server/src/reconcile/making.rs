@@ -1,24 +1,23 @@
-//! Making a stream: a worker cuts it, this stores it and publishes what is there.
+//! Making a stream: a worker cuts it, this keeps what it made and publishes it.
 //!
-//! Per segment, in this order: the block is stored and pinned, its row is written, the rung's
-//! playlist that names it is published, then the master. So a reader never sees a playlist that
-//! names a missing block, and a kill between two steps only loses what the next run writes again.
+//! What happens in which order, and what a kill leaves, is the [`Publisher`]'s matter; the pieces go
+//! to the store. A worker that dies is started again, and goes on after the last segment that is
+//! there; a full disk is waited for.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use catalog::roots;
-use ladder::playlist::{self, Rendition, SegmentInfo};
-use ladder::{Plan, Rung};
+use catalog::WorkKind;
+use ladder::publish::{self, Content, Left, Publisher, Shelf};
+use ladder::{Plan, Rendition, Rung, Sink};
 use serde::{Deserialize, Serialize};
-use store::PutOptions;
 
 use super::child::{self, Limits};
-use super::look::{log, made, order, original};
+use super::look::{Original, log, made, order, original};
 use super::{Job, Trouble};
-use crate::disk;
+use crate::growing::ServedShelf;
 use crate::shown::Progress;
-use crate::streams::PLAYLIST;
 use crate::time::now_ms;
 use crate::worker::protocol::{Done, Event, Task};
 
@@ -29,18 +28,16 @@ const TELL: Duration = Duration::from_millis(250);
 /// first segment a worker reads the whole file.
 const SLOWEST_READ: u64 = 5_000_000;
 
-/// What the catalog keeps of a plan. Runs whose texts are equal make the same segments.
-#[derive(Debug, Serialize, Deserialize)]
+/// What of a recipe the server shows.
+#[derive(Debug, Deserialize)]
 pub(crate) struct KeptPlan {
     pub(crate) plan: Plan,
-    made_by: String,
 }
 
 /// What the catalog keeps of a rung.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct KeptRung {
-    rendition: Rendition,
-    /// `None` for the sound's own rendition.
+    /// `None` for a rendition that is no resolution to choose, as the sound's own.
     pub(crate) rung: Option<Rung>,
 }
 
@@ -49,16 +46,16 @@ pub(crate) fn stream(job: &Job<'_>) {
     let app = job.app;
     app.announce(job.asset());
     let (name, outcome) = match original(job) {
-        Ok((name, file)) => {
-            let outcome = make(job, &name, file);
-            (name, outcome)
+        Ok(original) => {
+            let outcome = make(job, &original);
+            (original.name, outcome)
         }
         Err(trouble) => (String::new(), Err(trouble)),
     };
     match outcome {
         Ok(()) => tracing::info!(asset = job.asset(), name, "stream made"),
-        Err(Trouble::Cancelled) => {}
-        Err(Trouble::Failed(why)) => {
+        Err(trouble) => {
+            let Some(why) = trouble.why() else { return };
             let why = if why.contains(&name) {
                 why
             } else {
@@ -70,30 +67,26 @@ pub(crate) fn stream(job: &Job<'_>) {
     }
 }
 
-fn make(job: &Job<'_>, name: &str, file: std::fs::File) -> Result<(), Trouble> {
+fn make(job: &Job<'_>, original: &Original) -> Result<(), Trouble> {
+    let Original { name, cid, file } = original;
     let size = file.metadata().map_or(0, |file| file.len());
     let limits = Limits {
         whole: None,
         silence: job.app.config.silence_limit + Duration::from_secs(size / SLOWEST_READ),
     };
+    let mut died = false;
     loop {
-        let done = done(job)?;
-        let mut making = Making {
-            job,
-            name,
-            segments: 0,
-            duration_s: 0.0,
-            extension: "",
-            resumed: !done.is_empty(),
-            renditions: Vec::new(),
-            master: String::new(),
-            told: Instant::now(),
-            untold: false,
-        };
+        let mut making = Making::new(job, name);
         making.need_room()?;
-        let was_resumed = making.resumed;
+        let (recipe, done) = making.there()?;
         let segment_s = job.app.config.segment_s;
-        let order = order(Task::Ladder { segment_s, done }, name.to_owned());
+        let task = Task::Ladder {
+            identity: cid.clone(),
+            segment_s,
+            recipe,
+            done,
+        };
+        let order = order(task, name.clone());
         let file = file
             .try_clone()
             .map_err(|e| child::failed(name, "cannot open it again", &e))?;
@@ -102,69 +95,89 @@ fn make(job: &Job<'_>, name: &str, file: std::fs::File) -> Result<(), Trouble> {
         });
         match outcome {
             Ok(()) => return making.finish(),
-            // The old plan was dropped.
-            Err(Trouble::Cancelled) if was_resumed && !making.resumed => {}
+            // Once more, unless it dies in the same place: then it is the file.
+            Err(Trouble::Died(why)) if making.kept > 0 || !died => {
+                died = true;
+                let asset = job.asset();
+                tracing::warn!(asset, name, error = why, "a worker died, starting another");
+            }
+            Err(Trouble::Full(why)) => making.wait_after(&why)?,
             Err(trouble) => return Err(trouble),
         }
     }
 }
 
-/// The segments that are there already.
-fn done(job: &Job<'_>) -> Result<Vec<Done>, Trouble> {
-    let asset = job.app.catalog.asset(job.asset(), now_ms())?;
-    let stream = asset
-        .and_then(|asset| asset.stream)
-        .ok_or(Trouble::Cancelled)?;
-    let mut done = Vec::new();
-    for rung in &stream.rungs {
-        for segment in job.app.catalog.segments(job.asset(), &rung.name)? {
-            done.push(Done {
-                rung: rung.name.clone(),
-                number: u32::try_from(segment.number).unwrap_or(u32::MAX),
-                bytes: segment.bytes,
-            });
-        }
-    }
-    Ok(done)
-}
-
-struct Making<'a> {
+/// One worker's part in a stream.
+pub(super) struct Making<'a> {
     job: &'a Job<'a>,
     name: &'a str,
-    /// Segments each rendition will have.
-    segments: u32,
-    duration_s: f64,
-    extension: &'static str,
-    /// The worker was told of segments that are there.
-    resumed: bool,
-    renditions: Vec<Rendition>,
-    /// The master playlist as it was last published.
-    master: String,
+    publisher: Publisher<ServedShelf>,
+    plan: Option<Plan>,
+    /// Segments kept since the worker was started.
+    pub(super) kept: usize,
     told: Instant,
     untold: bool,
 }
 
-impl Making<'_> {
-    fn hear(&mut self, event: Option<Event>, folder: &Path) -> Result<(), Trouble> {
+impl<'a> Making<'a> {
+    pub(super) fn new(job: &'a Job<'a>, name: &'a str) -> Self {
+        let app = Arc::clone(job.app);
+        let stream = job.asset().to_owned();
+        let publisher = Publisher::over(ServedShelf::new(job.app, job.asset()))
+            .on_update(move |update| app.follow(&stream, update));
+        Self {
+            job,
+            name,
+            publisher,
+            plan: None,
+            kept: 0,
+            told: Instant::now(),
+            untold: false,
+        }
+    }
+
+    /// What an earlier run left: by what it was made, and which segments.
+    fn there(&mut self) -> Result<(Option<String>, Vec<Done>), Trouble> {
+        let Some(left) = self.left()? else {
+            return Ok((None, Vec::new()));
+        };
+        let segments = left.segments();
+        let done = segments.map(|(rung, number, bytes)| Done {
+            rung: rung.to_owned(),
+            number,
+            bytes,
+        });
+        let done = done.collect();
+        Ok((Some(left.recipe), done))
+    }
+
+    /// Everything that an earlier run left.
+    pub(super) fn left(&mut self) -> Result<Option<Left>, Trouble> {
+        Ok(self.publisher.shelf_mut().left()?)
+    }
+
+    pub(super) fn hear(&mut self, event: Option<Event>, folder: &Path) -> Result<(), Trouble> {
         match event {
             Some(Event::Plan { plan, made_by }) => self.plan(plan, made_by)?,
-            Some(Event::Init { rung, file }) => self.init(&rung, &made(folder, &file)?)?,
-            Some(Event::Segment {
-                rung,
-                number,
-                start_s,
-                duration_s,
-                codecs,
-                file,
-            }) => {
-                let segment = catalog::Segment {
-                    number: number.into(),
-                    cid: String::new(),
-                    bytes: 0,
-                    start_s,
-                    duration_s,
-                };
-                self.segment(&rung, codecs, segment, &made(folder, &file)?)?;
+            Some(Event::Init { rung, file }) => {
+                let file = made(folder, &file)?;
+                self.publisher.keep_init(&rung, Content::File(&file))?;
+            }
+            Some(Event::Part { part, file }) => {
+                let file = made(folder, &file)?;
+                self.publisher.keep_part(&part, Content::File(&file))?;
+            }
+            Some(Event::Segment { segment, file }) => {
+                let file = made(folder, &file)?;
+                self.need_room()?;
+                if self
+                    .publisher
+                    .keep_segment(&segment, Content::File(&file))?
+                {
+                    store::fault::point("segment-stored");
+                    self.kept += 1;
+                    self.note(&segment.rung)?;
+                }
             }
             Some(Event::Progress(progress)) => self.progress(&progress),
             // Nothing else belongs to a ladder.
@@ -174,251 +187,128 @@ impl Making<'_> {
         Ok(())
     }
 
-    fn plan(&mut self, plan: Plan, made_by: String) -> Result<(), Trouble> {
-        let asset = self.job.asset();
-        let catalog = &self.job.app.catalog;
-        self.segments = plan.segments;
-        self.duration_s = plan.duration_s;
-        self.extension = plan.container.extension();
-        self.renditions = plan.renditions();
-        let rungs: Vec<(String, String)> = self
-            .renditions
-            .iter()
+    pub(super) fn plan(&mut self, plan: Plan, made_by: String) -> Result<(), Trouble> {
+        let recipe = publish::recipe(&plan, &made_by);
+        let rungs: Vec<(String, String)> = plan
+            .renditions()
+            .into_iter()
             .map(|rendition| {
                 let rung = plan.rungs.iter().find(|rung| rung.name == rendition.name);
                 let kept = KeptRung {
-                    rendition: rendition.clone(),
                     rung: rung.cloned(),
                 };
-                Ok((rendition.name.clone(), text(&kept)?))
+                let facts = serde_json::to_string(&kept).unwrap_or_default();
+                (rendition.name, facts)
             })
-            .collect::<Result<_, Trouble>>()?;
-        let dropped = catalog.set_plan(asset, &text(&KeptPlan { plan, made_by })?, &rungs)?;
-        if dropped && self.resumed {
-            // The worker leaves out the numbers it was told of, but what was there under them was
-            // made otherwise (another version or encoder). Start again from nothing.
-            roots::drop_stream(&self.job.app.store, asset)?;
-            self.resumed = false;
-            return Err(Trouble::Cancelled);
+            .collect();
+        if self.of_an_asset() {
+            let asset = self.job.asset();
+            self.job.app.catalog.set_plan(asset, &recipe, &rungs)?;
         }
-        roots::drop_stale_segments(catalog, &self.job.app.store, asset)?;
-        self.untold = true;
-        self.take_up()
-    }
-
-    /// Takes up what an earlier run stored, and publishes it in case that run could not.
-    fn take_up(&mut self) -> Result<(), Trouble> {
-        let asset = self.job.asset();
-        let catalog = &self.job.app.catalog;
-        let rows = catalog
-            .asset(asset, now_ms())?
-            .and_then(|asset| asset.stream);
-        let rows = rows.ok_or(Trouble::Cancelled)?.rungs;
-        for at in 0..self.renditions.len() {
-            let name = self.renditions[at].name.clone();
-            let Some(row) = rows.iter().find(|row| row.name == name) else {
-                continue;
-            };
-            if let Some((cid, _)) = &row.init {
-                self.renditions[at].init = Some(init_uri(cid));
-            }
-            self.renditions[at].codecs.clone_from(&row.codecs);
-            for segment in catalog.segments(asset, &name)? {
-                let uri = self.uri(&segment);
-                self.renditions[at].segments.push(SegmentInfo {
-                    uri,
-                    duration: segment.duration_s,
-                    bytes: segment.bytes,
-                });
-            }
-            if !self.renditions[at].segments.is_empty() {
-                self.publish(at, false)?;
-            }
+        self.publisher.made_by(made_by);
+        self.publisher.plan(&plan)?;
+        for (rung, _) in &rungs {
+            self.note(rung)?;
         }
-        self.publish_master()
-    }
-
-    fn init(&mut self, rung: &str, file: &Path) -> Result<(), Trouble> {
-        let at = self.at(rung)?;
-        let asset = self.job.asset();
-        let pin = roots::init(asset, rung);
-        let stored = self
-            .job
-            .app
-            .store
-            .put_file(file, &media(&pin, "video/mp4"))?;
-        let cid = stored.cid.to_string();
-        self.job
-            .app
-            .catalog
-            .set_init(asset, rung, &cid, stored.size)?;
-        self.renditions[at].init = Some(init_uri(&cid));
+        self.plan = Some(plan);
         Ok(())
     }
 
-    fn segment(
-        &mut self,
-        rung: &str,
-        codecs: String,
-        mut segment: catalog::Segment,
-        file: &Path,
-    ) -> Result<(), Trouble> {
-        let at = self.at(rung)?;
-        let next = self.renditions[at].segments.len() as u64;
-        if segment.number != next {
-            return Err(Trouble::Failed(format!(
-                "the worker made segment {} of {rung} where {next} comes next",
-                segment.number
-            )));
-        }
-        self.need_room()?;
-        let asset = self.job.asset();
-        let mime = match self.extension {
-            "ts" => "video/mp2t",
-            _ => "video/mp4",
-        };
-        let pin = roots::segment(asset, rung, segment.number);
-        let stored = self.job.app.store.put_file(file, &media(&pin, mime))?;
-        segment.cid = stored.cid.to_string();
-        segment.bytes = stored.size;
-        self.job
-            .app
-            .catalog
-            .add_segment(asset, rung, &codecs, &segment)?;
-        let uri = self.uri(&segment);
-        self.renditions[at].codecs = codecs;
-        self.renditions[at].segments.push(SegmentInfo {
-            uri,
-            duration: segment.duration_s,
-            bytes: segment.bytes,
-        });
-        self.publish(at, false)?;
-        self.publish_master()?;
+    /// Writes down how far a rendition is, and that the stream can be watched once it can.
+    fn note(&mut self, rung: &str) -> Result<(), Trouble> {
         self.untold = true;
+        if !self.of_an_asset() {
+            return Ok(());
+        }
+        let renditions = self.publisher.renditions();
+        let catalog = &self.job.app.catalog;
+        let asset = self.job.asset();
+        if let Some(rendition) = renditions.iter().find(|rendition| rendition.name == rung) {
+            let segments = rendition.segments.len() as u64;
+            let (bytes, duration_s) = (rendition.bytes(), rendition.duration());
+            catalog.set_rung(asset, rung, segments, bytes, duration_s)?;
+        }
+        if renditions.iter().all(|r| !r.segments.is_empty()) {
+            store::fault::point("playlist-published");
+            catalog.set_published(asset)?;
+        }
         Ok(())
     }
 
     fn progress(&mut self, progress: &ladder::Progress) {
         let now = Progress {
-            fraction: progress.fraction,
+            fraction: progress.fraction.unwrap_or(0.0),
             media_s: progress.media_s,
-            total_s: Some(self.duration_s),
+            total_s: self.plan.as_ref().and_then(|plan| plan.duration_s),
             speed: Some(progress.speed),
             eta_s: progress.eta_s,
+            waiting: None,
         };
         self.job.app.set_progress(self.job.asset(), Some(now));
         self.untold = true;
     }
 
-    /// The stream is whole: its playlists say so.
-    fn finish(mut self) -> Result<(), Trouble> {
-        let short = |rendition: &&Rendition| rendition.segments.len() != self.segments as usize;
-        if let Some(short) = self.renditions.iter().find(short) {
+    /// Whether rows of an asset say how far the stream is; of a live one the store is asked.
+    fn of_an_asset(&self) -> bool {
+        self.job.work.kind == WorkKind::Stream
+    }
+
+    /// The stream of an asset is whole: its playlists say so.
+    fn finish(&mut self) -> Result<(), Trouble> {
+        let renditions = self.publisher.renditions();
+        let planned = self.plan.as_ref().and_then(|plan| plan.segments);
+        let most = renditions.iter().map(|r| r.segments.len()).max();
+        let count = planned.map_or(most.unwrap_or(0), |count| count as usize);
+        let short = |rendition: &&Rendition| rendition.segments.len() != count;
+        if let Some(short) = renditions.iter().find(short) {
             return Err(Trouble::Failed(format!(
-                "the worker ended after {} of {} segments of {}",
+                "the worker ended after {} of {count} segments of {}",
                 short.segments.len(),
-                self.segments,
                 short.name
             )));
         }
-        if self.segments == 0 || self.renditions.is_empty() {
+        if count == 0 {
             return Err(Trouble::Failed("the worker made nothing".to_owned()));
         }
-        for at in 0..self.renditions.len() {
-            self.renditions[at].finish();
-            self.publish(at, true)?;
-        }
-        self.publish_master()?;
+        self.end()?;
         let app = self.job.app;
+        store::fault::point("stream-made");
         app.catalog.finish_stream(self.job.asset(), now_ms())?;
         Ok(())
     }
 
-    fn publish(&self, at: usize, ended: bool) -> Result<(), Trouble> {
-        let rendition = &self.renditions[at];
-        let name = roots::rendition_name(self.job.asset(), &rendition.name);
-        self.put_playlist(&name, &playlist::media(rendition, ended))
-    }
-
-    /// Publishes the master once every rendition has a segment, and whenever it changes.
-    fn publish_master(&mut self) -> Result<(), Trouble> {
-        if self.renditions.iter().any(|r| r.segments.is_empty()) {
-            return Ok(());
+    /// Ends the playlists.
+    pub(super) fn end(&mut self) -> Result<(), Trouble> {
+        loop {
+            match self.publisher.finish().map_err(Trouble::from) {
+                Err(Trouble::Full(why)) => self.wait_after(&why)?,
+                outcome => return outcome,
+            }
         }
-        let text = playlist::master(&self.renditions);
-        if text == self.master {
-            return Ok(());
-        }
-        let asset = self.job.asset();
-        self.put_playlist(&roots::master_name(asset), &text)?;
-        self.job.app.catalog.set_published(asset)?;
-        self.master = text;
-        Ok(())
     }
 
-    fn put_playlist(&self, name: &str, text: &str) -> Result<(), Trouble> {
-        let options = PutOptions {
-            mime: Some(PLAYLIST),
-            publish: Some(name),
-            ..PutOptions::default()
-        };
-        self.job.app.store.put(text.as_bytes(), &options)?;
-        Ok(())
+    /// Waits while the disk is so full that not even this could be written down.
+    pub(super) fn need_room(&self) -> Result<(), Trouble> {
+        self.job.need_room(self.name, 1)
     }
 
-    fn at(&self, rung: &str) -> Result<usize, Trouble> {
-        let at = self.renditions.iter().position(|r| r.name == rung);
-        at.ok_or_else(|| Trouble::Failed(format!("the worker made an unplanned rung {rung:?}")))
-    }
-
-    fn uri(&self, segment: &catalog::Segment) -> String {
-        format!(
-            "/ipfs/{}?filename={:05}.{}",
-            segment.cid, segment.number, self.extension
-        )
-    }
-
-    /// Stops before the disk is so full that not even this could be written down.
-    fn need_room(&self) -> Result<(), Trouble> {
-        let room = self.job.app.disk.need(1);
-        match room {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(full)) => Err(Trouble::Failed(format!(
-                "{}: the disk is full ({} left to take); remove something and ask for the stream \
-                 again",
-                self.name,
-                disk::human(full.usable)
-            ))),
-            Err(error) => Err(child::failed(
-                self.name,
-                "cannot see how full the disk is",
-                &error,
-            )),
-        }
+    /// Something could not be written: waits until it is worth another try.
+    pub(super) fn wait_after(&self, why: &str) -> Result<(), Trouble> {
+        self.job.wait_after(self.name, why)
     }
 
     fn tell(&mut self) {
         if self.untold && self.told.elapsed() >= TELL {
-            self.job.app.announce(self.job.asset());
+            self.job.announce();
             self.told = Instant::now();
             self.untold = false;
         }
     }
 }
 
-fn media<'a>(pin: &'a str, mime: &'a str) -> PutOptions<'a> {
-    PutOptions {
-        mime: Some(mime),
-        pin: Some(pin),
-        ..PutOptions::default()
+/// Nothing comes from this worker any more: who waits for it is answered.
+impl Drop for Making<'_> {
+    fn drop(&mut self) {
+        self.job.app.growing.rest(self.job.asset());
     }
-}
-
-fn init_uri(cid: &str) -> String {
-    format!("/ipfs/{cid}?filename=init.mp4")
-}
-
-fn text(kept: &impl Serialize) -> Result<String, Trouble> {
-    serde_json::to_string(kept)
-        .map_err(|error| Trouble::Failed(format!("cannot write down the plan: {error}")))
 }

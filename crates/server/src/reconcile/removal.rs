@@ -11,10 +11,24 @@ use crate::problem::Answer;
 pub(crate) fn asset(app: &App, id: &str) -> Answer<()> {
     app.dispatch.cancel(
         id,
-        &[WorkKind::Probe, WorkKind::Thumbnail, WorkKind::Stream],
+        &[
+            WorkKind::Probe,
+            WorkKind::Thumbnail,
+            WorkKind::Stream,
+            WorkKind::Render,
+        ],
     );
     roots::drop_asset(&app.store, id)?;
+    store::fault::point("removal-let-go");
     app.catalog.forget_asset(id)?;
+    Ok(())
+}
+
+/// Finishes the removal of a live stream whose row says `cancelled`. Blocks.
+pub(crate) fn live(app: &App, name: &str) -> Answer<()> {
+    app.dispatch.cancel(name, &[WorkKind::Live]);
+    roots::drop_stream(&app.store, name)?;
+    app.catalog.forget_live(name)?;
     Ok(())
 }
 

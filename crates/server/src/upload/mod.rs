@@ -10,6 +10,7 @@
 pub(crate) mod name;
 pub(crate) mod post;
 mod receive;
+pub(crate) mod remote;
 pub(crate) mod tus;
 
 use std::collections::HashMap;
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::http::StatusCode;
 use catalog::{NewAsset, Protocol, Upload, roots};
 use rustix::fs::{FallocateFlags, fallocate};
-use store::PutOptions;
+use store::{PutOptions, fault};
 use tokio::sync::{OwnedMutexGuard, watch};
 
 use crate::Error;
@@ -214,6 +215,7 @@ fn begin(
         }
         return Err(error.into());
     }
+    fault::point("upload-begun");
     Ok(upload)
 }
 
@@ -249,6 +251,7 @@ pub(crate) fn finish(app: &App, upload: &Upload) -> Answer<()> {
     let (cid, size) = match std::fs::metadata(&path) {
         Ok(file) => {
             app.catalog.complete_upload(id, file.len())?;
+            fault::point("upload-complete");
             let pin = roots::original(id);
             let options = PutOptions {
                 pin: Some(&pin),
@@ -262,6 +265,7 @@ pub(crate) fn finish(app: &App, upload: &Upload) -> Answer<()> {
         }
         Err(error) => return Err(error.into()),
     };
+    fault::point("upload-stored");
     app.catalog.add_asset(&NewAsset {
         id,
         name: &upload.name,
@@ -271,6 +275,7 @@ pub(crate) fn finish(app: &App, upload: &Upload) -> Answer<()> {
         want_stream: app.config.streams,
         upload: Some(id),
     })?;
+    fault::point("upload-added");
     tracing::info!(asset = id, name = upload.name, size, "asset added");
     app.announce(id);
     app.dispatch.wake();

@@ -124,6 +124,7 @@ impl Receiver {
 
     fn write(&mut self) -> Option<End> {
         let outcome = self.file.write_all(&self.buffer);
+        store::fault::point("upload-half");
         self.unlooked += self.buffer.len() as u64;
         self.buffer.clear();
         match self.file.metadata() {

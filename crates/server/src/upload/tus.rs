@@ -133,7 +133,7 @@ pub(crate) async fn create(State(app): State<Arc<App>>, request: Request) -> Ans
     Ok(response)
 }
 
-/// Says how much of an upload came.
+/// Says how much of an upload came. A request that still sends to it is ended.
 #[utoipa::path(
     head, path = "/api/uploads/{id}", tag = "uploads",
     params(("id" = String, Path), ("Tus-Resumable" = String, Header, description = "1.0.0")),
@@ -147,8 +147,12 @@ pub(crate) async fn offset(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
 ) -> Answer<Response> {
+    // Who asks has lost the connection that sent: what is still on its way there would make the
+    // answer untrue.
+    let turn = app.uploads.take_turn(&id).await;
     let (upload, arrived) = app
         .blocking(move |app| {
+            let _turn = turn;
             let upload = find(app, &id)?;
             let arrived = arrived(app, &upload)?;
             Ok((upload, arrived))
@@ -241,7 +245,14 @@ pub(crate) async fn terminate(
     ),
     responses(
         (status = 204, description = "As the overriding method answers"),
+        (status = 412, description = "Another version of tus", body = ProblemBody, content_type = "application/problem+json"),
         (status = 400, description = "No method to override with", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 404, description = "No such upload", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 408, description = "As PATCH says it", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 409, description = "As PATCH says it", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 413, description = "As PATCH says it", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 415, description = "As PATCH says it", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 507, description = "As PATCH says it", body = ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(crate) async fn overridden(

@@ -39,7 +39,11 @@ impl Bench {
 
     /// A server whose worker is this shell script, called with `worker`, the task and the folder.
     pub fn with(worker: &str, change: impl FnOnce(&mut Config)) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::over(tempfile::tempdir().unwrap(), worker, change)
+    }
+
+    /// The same over a folder that may hold data already.
+    pub fn over(folder: tempfile::TempDir, worker: &str, change: impl FnOnce(&mut Config)) -> Self {
         write_worker(folder.path(), worker);
         let mut bench = Self {
             folder,

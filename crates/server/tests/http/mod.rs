@@ -128,8 +128,9 @@ impl Client {
         let mut asset = self.asset(id);
         let until = Instant::now() + PATIENCE;
         while !wanted(&asset) {
-            assert!(Instant::now() < until, "{what} did not come: {asset:#}");
-            let (name, data) = events.next();
+            let Some((name, data)) = events.next_until(until) else {
+                panic!("{what} did not come: {asset:#}");
+            };
             if name == "asset" && data["id"] == id {
                 asset = data;
             }
@@ -258,20 +259,27 @@ impl Events {
 
     /// The next event's name and data; `end` with null when the server ends them.
     pub fn next(&mut self) -> (String, Value) {
+        let next = self.next_until(Instant::now() + PATIENCE);
+        next.expect("no event came")
+    }
+
+    /// The same, unless the time is over first. The server says at times that it is still there.
+    pub fn next_until(&mut self, until: Instant) -> Option<(String, Value)> {
         let mut name = String::new();
         let mut data = String::new();
-        loop {
+        while Instant::now() < until {
             let line = self.line();
             if let Some(value) = line.strip_prefix("event: ") {
                 name = value.to_owned();
             } else if let Some(value) = line.strip_prefix("data: ") {
                 data = value.to_owned();
             } else if line.is_empty() && !name.is_empty() {
-                return (name, serde_json::from_str(&data).unwrap());
+                return Some((name, serde_json::from_str(&data).unwrap()));
             } else if self.chunks.ended {
-                return ("end".to_owned(), Value::Null);
+                return Some(("end".to_owned(), Value::Null));
             }
         }
+        None
     }
 
     /// The next event of this name, whatever comes before it.

@@ -1,5 +1,5 @@
-//! The query of a gateway URL: `format`, `filename` and `download`; the first of each counts and
-//! others are ignored.
+//! The query of a gateway URL: `format`, `filename`, `download` and what says which blocks a CAR
+//! has; the first of each counts and others are ignored.
 
 /// The parameters that mean something here.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -9,6 +9,11 @@ pub(super) struct Query {
     pub format: Option<String>,
     pub filename: Option<String>,
     pub download: bool,
+    pub dag_scope: Option<String>,
+    pub entity_bytes: Option<String>,
+    pub car_version: Option<String>,
+    pub car_order: Option<String>,
+    pub car_dups: Option<String>,
 }
 
 impl Query {
@@ -23,29 +28,39 @@ impl Query {
             let (Some(key), Some(value)) = (unescape(key, true), unescape(value, true)) else {
                 continue;
             };
-            match key.as_str() {
-                "format" if !value.is_empty() => {
-                    query.format.get_or_insert(value);
-                }
-                "filename" if !value.is_empty() => {
-                    query.filename.get_or_insert(value);
-                }
+            let field = match key.as_str() {
+                "format" => &mut query.format,
+                "filename" => &mut query.filename,
+                "dag-scope" => &mut query.dag_scope,
+                "entity-bytes" => &mut query.entity_bytes,
+                "car-version" => &mut query.car_version,
+                "car-order" => &mut query.car_order,
+                "car-dups" => &mut query.car_dups,
                 "download" => {
                     download.get_or_insert(value == "true");
+                    continue;
                 }
-                _ => {}
+                _ => continue,
+            };
+            if !value.is_empty() {
+                field.get_or_insert(value);
             }
         }
         query.download = download.unwrap_or(false);
         query
     }
 
-    /// The query with a format added in front.
-    pub fn with_format(&self, format: &str) -> String {
-        match self.text.as_str() {
-            "" => format!("format={format}"),
-            rest => format!("format={format}&{rest}"),
-        }
+    /// The first value of one parameter.
+    pub fn parse_one(text: &str, name: &str) -> Option<String> {
+        text.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=')?;
+            (key == name).then(|| unescape(value, true)).flatten()
+        })
+    }
+
+    /// As it was given.
+    pub fn text(&self) -> &str {
+        &self.text
     }
 }
 

@@ -1,5 +1,5 @@
-//! The `Range` header (RFC 9110 section 14): one range of bytes is honoured, and what is
-//! malformed, of another unit or of several ranges is ignored, as the section allows.
+//! The `Range` header (RFC 9110 section 14): of several ranges of bytes the first is given, as the
+//! path gateway specification allows, and what is malformed or of another unit is ignored.
 
 use http::{HeaderMap, header};
 
@@ -30,11 +30,19 @@ fn parse_line(line: &str, size: u64) -> Option<Range> {
         return None;
     }
     // A list may have empty members.
-    let mut members = set.split(',').map(str::trim).filter(|m| !m.is_empty());
-    let (first, last) = members.next()?.split_once('-')?;
-    if members.next().is_some() {
-        return None;
-    }
+    let members = set.split(',').map(str::trim).filter(|m| !m.is_empty());
+    let ranges: Vec<_> = members
+        .map(|member| one(member, size))
+        .collect::<Option<_>>()?;
+    let part = ranges
+        .iter()
+        .find(|range| matches!(range, Range::Part { .. }));
+    part.or(ranges.first()).copied()
+}
+
+/// One member of the list; `None` spoils the whole.
+fn one(member: &str, size: u64) -> Option<Range> {
+    let (first, last) = member.split_once('-')?;
     let (start, end) = match (first, last) {
         ("", suffix) => match (number(suffix)?, size) {
             (0, _) => return Some(Range::Unsatisfiable),
@@ -89,7 +97,10 @@ mod tests {
             ("bytes=0-", 0, Unsatisfiable),
             ("bytes=-5", 0, Whole),
             ("bytes=5-3", 10, Whole),
-            ("bytes=0-1,4-5", 10, Whole),
+            ("bytes=0-1,4-5", 10, part(0, 2)),
+            ("bytes=99-,4-5", 10, part(4, 2)),
+            ("bytes=99-,88-", 10, Unsatisfiable),
+            ("bytes=4-5,b", 10, Whole),
             ("bytes=", 10, Whole),
             ("bytes=-", 10, Whole),
             ("bytes=a-b", 10, Whole),

@@ -1,7 +1,7 @@
 //! Sessions over the fake: what is asked of a device, in which order, and who has which buffer.
 
 use super::*;
-use crate::fake::{Fake, PAYLOAD};
+use crate::fake::{Fake, Habits, PAYLOAD};
 use crate::uapi::videodev2::{V4L2_PIX_FMT_NV12, V4L2_PIX_FMT_VP8_FRAME};
 
 const NO_TIME: Duration = Duration::ZERO;
@@ -13,7 +13,11 @@ struct Stream {
 }
 
 fn stream(inputs: u32, pictures: u32, memory: Memory) -> Stream {
-    let fake = Arc::new(Fake::default());
+    stream_on(Fake::default(), inputs, pictures, memory)
+}
+
+fn stream_on(fake: Fake, inputs: u32, pictures: u32, memory: Memory) -> Stream {
+    let fake = Arc::new(fake);
     let kernel: Arc<dyn Kernel> = Arc::clone(&fake) as Arc<dyn Kernel>;
     let node = DecoderNode {
         media: "/dev/media0".into(),
@@ -272,9 +276,10 @@ fn imported_pictures_are_queued_with_their_memory() {
     let mut stream = stream(1, 2, Memory::DmaBuf);
     assert!(stream.free.is_empty());
     let memory = rustix::fs::memfd_create("picture", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    rustix::fs::ftruncate(&memory, 4608).unwrap();
     let memory = Arc::new(memory);
-    assert!(stream.session.import(2, Arc::clone(&memory), 4096).is_err());
-    let picture = stream.session.import(1, memory, 4096).unwrap();
+    assert!(stream.session.import(2, Arc::clone(&memory), 4608).is_err());
+    let picture = stream.session.import(1, memory, 4608).unwrap();
     assert!(picture.bytes().is_none());
     stream.free.push(picture);
     stream.fake.take_log();
@@ -291,6 +296,7 @@ fn another_size_leaves_old_pictures_for_references() {
     stream.expect_log(
         "
         STREAMOFF CAPTURE
+        S_FMT OUTPUT VP8F 100x50
         S_FMT CAPTURE NV12 100x50
         CREATE_BUFS CAPTURE 1
         STREAMON CAPTURE
@@ -299,4 +305,83 @@ fn another_size_leaves_old_pictures_for_references() {
     assert_eq!(new[0].index(), 2);
     assert_eq!((new[0].format().width, new[0].format().height), (112, 64));
     assert_eq!(stream.free[0].format().width, 64);
+}
+
+/// Kernels before 4.20 free no buffers that are mapped or exported: a session lets go of its own first,
+/// and says what is so when others have some.
+#[test]
+fn a_stream_that_ends_lets_go_before_it_frees() {
+    let old = || {
+        let habits = Habits {
+            orphans: false,
+            ..Habits::default()
+        };
+        stream_on(Fake::with(habits), 2, 3, Memory::Mmap)
+    };
+    let stream = old();
+    drop(stream.free);
+    stream.fake.take_log();
+    let (device, _) = stream.session.stop().unwrap();
+    let log = stream.fake.take_log();
+    let freed = ["REQBUFS OUTPUT 0", "REQBUFS CAPTURE 0"];
+    assert_eq!(log[log.len() - 2..], freed);
+    device
+        .request_buffers(Queue::Capture, Memory::Mmap, 1)
+        .unwrap();
+
+    let errno = |ended: Result<(Arc<Device>, MediaDevice), Error>| ended.unwrap_err().errno();
+    let mut stream = old();
+    let mapped = stream.free.remove(0);
+    drop(stream.free);
+    assert_eq!(errno(stream.session.stop()), Some(Errno::BUSY));
+    drop(mapped);
+
+    let mut stream = old();
+    let (picture, fd) = stream.session.export(stream.free.remove(0)).unwrap();
+    drop((picture, stream.free));
+    assert_eq!(errno(stream.session.stop()), Some(Errno::BUSY));
+    drop(fd);
+}
+
+/// A driver that takes no other format while it has buffers says so, and the session goes on.
+#[test]
+fn another_size_may_be_refused() {
+    let habits = Habits {
+        resizes: false,
+        ..Habits::default()
+    };
+    let mut stream = stream_on(Fake::with(habits), 1, 2, Memory::Mmap);
+    let refused = stream.session.resize(100, 50, 1).unwrap_err();
+    assert_eq!(refused.errno(), Some(Errno::BUSY));
+    drop(std::mem::take(&mut stream.free));
+    let (device, _) = stream.session.stop().unwrap();
+    let coded = Format::coded(V4L2_PIX_FMT_VP8_FRAME, 100, 50, 4096);
+    assert_eq!(device.set_format(Queue::Output, coded).unwrap().width, 100);
+}
+
+#[test]
+fn longer_access_units_get_longer_buffers() {
+    let mut stream = stream(1, 2, Memory::Mmap);
+    let long = 100 << 10;
+    assert!(!stream.session.has_input_of(long));
+    assert!(stream.session.input_of(long).is_none());
+    stream.fake.take_log();
+    stream.session.add_input(long as u32).unwrap();
+    stream.expect_log("CREATE_BUFS OUTPUT 1");
+    let input = stream.session.input_of(long).unwrap();
+    assert!(stream.session.input_of(long).is_none());
+    stream.session.release(input);
+    assert!(stream.session.has_input_of(long));
+    let mut submission = stream.submission(7, 9);
+    submission.length = long;
+    stream.session.submit(submission).unwrap();
+    assert_eq!(stream.picture(), Some((7, 9, false)));
+}
+
+#[test]
+fn places_for_memory_of_the_clients_are_added() {
+    let mut stream = stream(1, 2, Memory::DmaBuf);
+    assert_eq!(stream.session.places(), 2);
+    assert!(stream.session.add_pictures(3).unwrap().is_empty());
+    assert_eq!(stream.session.places(), 5);
 }

@@ -1,9 +1,9 @@
 //! Everything that can befall a daemon, and what its clients must see of it.
 //!
 //! Each scenario is a row: which daemon runs, what happens to it while access units are in flight,
-//! and how these must end. Whatever happens, each ends within a second; stopping and closing take no
-//! time; nobody is left hanging; a new daemon serves new streams; the module can be unloaded; and
-//! the kernel has nothing to say about it. Needs `--module`, the file of the module, which is loaded
+//! and how these must end. Whatever happens, each ends within a second; where the daemon is gone no
+//! other can be submitted; stopping and closing take no time; nobody is left hanging; a new daemon
+//! serves new streams; the module can be unloaded; and the kernel has nothing to say about it. Needs `--module`, the file of the module, which is loaded
 //! anew for each scenario, those that it uses being loaded already. With `--daemon` (the real one) and `--clip` (a stream that the client
 //! reads) the rows of the real daemon run too.
 
@@ -11,11 +11,11 @@ use guest_tests::arguments::Arguments;
 use guest_tests::decode::{Decoder, Fields, Options};
 use guest_tests::machine::{self, Daemon, KernelLog, doing, eventually};
 use guest_tests::stream::Stream;
-use guest_tests::{Result, chain, report};
+use guest_tests::tally::Tally;
+use guest_tests::{Result, report};
 use md5::{Digest, Md5};
 use rustix::io::Errno;
 use rustix::process::Signal;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use v4l2::device::Control;
 use v4l2::find::DecoderNode;
 use v4l2::queue::{Memory, Timestamp};
-use v4l2::session::{Config, Done, Picture, Session, Submission, Target};
+use v4l2::session::{Config, Done, Picture, Refused, Session, Submission, Target};
 use v4l2::sys::{Kernel, Linux};
 use v4l2::uapi::controls::vp8::*;
 use v4l2::uapi::videodev2::{V4L2_PIX_FMT_NV12, V4L2_PIX_FMT_VP8_FRAME};
@@ -57,6 +57,8 @@ enum Who {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Trouble {
     Nothing,
+    /// The stand-in ends by itself, with the first access unit that it reads.
+    Exits,
     /// The daemon is killed.
     Kill,
     /// It is killed with all that it started.
@@ -130,7 +132,7 @@ const SCENARIOS: &[Scenario] = &[
     scenario("twice", Who::StandIn("twice"), 4, Trouble::Nothing, Ends::Done),
     scenario("late", Who::StandIn("late"), 2, Trouble::Nothing, Ends::Error),
     scenario("never", Who::StandIn("never"), 2, Trouble::Nothing, Ends::Error),
-    scenario("exit", Who::StandIn("exit"), 4, Trouble::Nothing, Ends::Error).at_once(),
+    scenario("exit", Who::StandIn("exit"), 4, Trouble::Exits, Ends::Error).at_once(),
     scenario("random", Who::StandIn("random"), 8, Trouble::Nothing, Ends::Anyhow),
     scenario("killed", Who::StandIn("never"), 8, Trouble::Kill, Ends::Error).at_once(),
     scenario("killed while slow", Who::StandIn("slow"), 8, Trouble::Kill, Ends::Anyhow),
@@ -174,37 +176,14 @@ fn all() -> Result<ExitCode> {
     let chosen = SCENARIOS
         .iter()
         .filter(|one| one.name.contains(&only) && (one.who != Who::Real || stage.real.is_some()));
-    let mut out = std::io::stdout().lock();
-    let mut failed = 0;
+    let mut tally = Tally::default();
     for scenario in chosen {
-        let began = Instant::now();
-        let result = stage.play(scenario);
-        let took = began.elapsed().as_millis();
-        match result {
-            Ok(longest) => writeln!(
-                out,
-                "ok     {} ({took} ms, longest wait {} ms)",
-                scenario.name,
-                longest.as_millis()
-            )?,
-            Err(error) => {
-                failed += 1;
-                writeln!(
-                    out,
-                    "FAILED {} ({took} ms): {}",
-                    scenario.name,
-                    chain(&*error)
-                )?;
-            }
-        }
-        out.flush()?;
+        tally.row(scenario.name, || {
+            let longest = stage.play(scenario)?;
+            Ok(format!("longest wait {} ms", longest.as_millis()))
+        })?;
     }
-    writeln!(out, "failed={failed}")?;
-    Ok(if failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    tally.end()
 }
 
 /// What scenarios are played with.
@@ -265,13 +244,13 @@ impl Stage {
         if scenario.trouble == Trouble::StopWorkers {
             // They are there from the first access unit on.
             for stream in &mut streams {
-                stream.submit(1)?;
+                stream.submit(1, false)?;
                 stream.finish(Ends::Anyhow, SECOND * self.slower)?;
             }
         }
         before(scenario.trouble, &daemon)?;
         for stream in &mut streams {
-            stream.submit(UNITS)?;
+            stream.submit(UNITS, scenario.trouble == Trouble::Exits)?;
         }
         let mut longest = Duration::ZERO;
         match scenario.trouble {
@@ -303,6 +282,15 @@ impl Stage {
                 }
             }
         }
+        if matches!(
+            scenario.trouble,
+            Trouble::Exits | Trouble::Kill | Trouble::KillAll
+        ) {
+            self.gone()?;
+            for stream in &mut streams {
+                stream.is_refused()?;
+            }
+        }
         for stream in streams {
             stream.close(AT_ONCE * self.slower)?;
         }
@@ -313,18 +301,23 @@ impl Stage {
         }
     }
 
+    /// Waits until the module has no daemon any more.
+    ///
+    /// A worker that was killed right after its birth still had the daemon's descriptor, which is
+    /// closed when it has ended, not when it was killed.
+    fn gone(&self) -> Result<()> {
+        let gone = || (machine::open_video() == Err(Errno::NODEV)).then_some(());
+        let gone = eventually(SECOND * self.slower, gone);
+        Ok(gone.ok_or("streams can be opened without a daemon")?)
+    }
+
     /// A new daemon of the same kind decodes what comes now.
     fn new_streams(&self, who: Who) -> Result<()> {
-        // A worker that was killed right after its birth still had the daemon's descriptor, which
-        // is closed when it has ended, not when it was killed.
-        let gone = || (machine::open_video() == Err(Errno::NODEV)).then_some(());
-        if eventually(SECOND * self.slower, gone).is_none() {
-            return Err("streams can be opened without a daemon".into());
-        }
+        self.gone()?;
         if who != Who::Real {
             let daemon = self.daemon(Who::StandIn("done"))?;
             let mut stream = Own::start()?;
-            stream.submit(UNITS)?;
+            stream.submit(UNITS, false)?;
             stream.finish(Ends::Done, SECOND * self.slower)?;
             drop(stream);
             drop(daemon);
@@ -429,23 +422,45 @@ impl Own {
         })
     }
 
-    fn submit(&mut self, units: u64) -> Result<()> {
+    /// Submits so many, or fewer if the daemon may be gone before the last of them.
+    fn submit(&mut self, units: u64, may_be_gone: bool) -> Result<()> {
         for _ in 0..units {
-            let mut input = self.session.input().ok_or("no OUTPUT buffer is free")?;
-            input.bytes_mut()[..16].fill(0xff);
-            self.next += 1;
-            let picture = self.free.pop().ok_or("no CAPTURE buffer is free")?;
-            self.session.submit(Submission {
-                input,
-                length: 16,
-                timestamp: Timestamp::from_micros(self.next),
-                controls: &[Control::compound(V4L2_CID_STATELESS_VP8_FRAME, &header())],
-                target: Target::Picture(picture),
-                hold: false,
-            })?;
+            match self.submit_one()? {
+                Err(refused) if may_be_gone && is_without_daemon(&refused) => {
+                    self.free.extend(refused.picture);
+                    break;
+                }
+                other => other?,
+            }
         }
         self.since = Instant::now();
         Ok(())
+    }
+
+    /// The module takes no access unit.
+    fn is_refused(&mut self) -> Result<()> {
+        match self.submit_one()? {
+            Err(refused) if is_without_daemon(&refused) => {
+                self.free.extend(refused.picture);
+                Ok(())
+            }
+            other => Err(format!("without a daemon submitting says {other:?}").into()),
+        }
+    }
+
+    fn submit_one(&mut self) -> Result<std::result::Result<(), Box<Refused>>> {
+        let mut input = self.session.input().ok_or("no OUTPUT buffer is free")?;
+        input.bytes_mut()[..16].fill(0xff);
+        self.next += 1;
+        let picture = self.free.pop().ok_or("no CAPTURE buffer is free")?;
+        Ok(self.session.submit(Submission {
+            input,
+            length: 16,
+            timestamp: Timestamp::from_micros(self.next),
+            controls: &[Control::compound(V4L2_CID_STATELESS_VP8_FRAME, &header())],
+            target: Target::Picture(picture),
+            hold: false,
+        }))
     }
 
     /// Waits for all that is in flight; returns the longest that one took.
@@ -503,6 +518,10 @@ impl Own {
         }
         Ok(())
     }
+}
+
+fn is_without_daemon(refused: &Refused) -> bool {
+    refused.source.errno() == Some(Errno::NODEV)
 }
 
 fn find(kernel: &Arc<dyn Kernel>) -> Result<DecoderNode> {

@@ -5,15 +5,14 @@ use super::{Codec, Frame, Part, Show, Step, control, timestamp};
 use crate::Result;
 use bitstream::annexb::nal_units;
 use bitstream::h264::{
-    DecodeParams, Dpb, NalHeader, NalType, ParameterSets, Pps, ScalingMatrix, SeqParameterSet,
-    SliceHeader, SliceType, Sps,
+    Dpb, NalHeader, NalType, ParameterSets, SeqParameterSet, SliceHeader, SliceType, Sps,
 };
 use std::borrow::Cow;
 use std::ops::Range;
 use v4l2::queue::Timestamp;
 use v4l2::uapi::controls::h264::*;
 use v4l2::uapi::videodev2::V4L2_PIX_FMT_H264_SLICE;
-use zerocopy::FromZeros;
+use va_driver::codec::h264::{params_control, pps_control, scaling_control, sps_control};
 
 /// The stream's `V4L2_PIX_FMT_*`.
 pub const CODED: u32 = V4L2_PIX_FMT_H264_SLICE;
@@ -112,10 +111,13 @@ impl Codec for H264 {
             controls: vec![
                 control(V4L2_CID_STATELESS_H264_SPS, &sps_control(&sps.sps)),
                 control(V4L2_CID_STATELESS_H264_PPS, &pps_control(&pps)),
-                control(V4L2_CID_STATELESS_H264_SCALING_MATRIX, &matrices(&matrix)),
+                control(
+                    V4L2_CID_STATELESS_H264_SCALING_MATRIX,
+                    &scaling_control(&matrix),
+                ),
                 control(
                     V4L2_CID_STATELESS_H264_DECODE_PARAMS,
-                    &params(&picture.decode_params(&slice)),
+                    &params_control(&picture.decode_params(&slice)),
                 ),
             ],
             timestamp: name,
@@ -129,6 +131,7 @@ impl Codec for H264 {
                 delay: delay(sps),
             },
             part,
+            slots: Vec::new(),
         };
         let held = picture.held.iter().map(|held| timestamp(held.id));
         self.references = held.chain([name]).collect();
@@ -204,160 +207,3 @@ const MAX_DPB_MBS: &[(u8, u32)] = &[
     (31, 18000), (32, 20480), (40, 32768), (41, 32768), (42, 34816), (50, 110_400), (51, 184_320),
     (52, 184_320), (60, 696_320), (61, 696_320), (62, 696_320),
 ];
-
-/// The flags that are set.
-fn flags<T>(rows: &[(bool, T)]) -> T
-where
-    T: Copy + Default + std::ops::BitOr<Output = T>,
-{
-    let set = rows.iter().filter(|(is_set, _)| *is_set);
-    set.fold(T::default(), |all, (_, flag)| all | *flag)
-}
-
-fn sps_control(sps: &Sps) -> v4l2_ctrl_h264_sps {
-    v4l2_ctrl_h264_sps {
-        profile_idc: sps.profile_idc,
-        constraint_set_flags: sps.constraint_set_flags,
-        level_idc: sps.level_idc,
-        seq_parameter_set_id: sps.seq_parameter_set_id,
-        chroma_format_idc: sps.chroma_format_idc,
-        bit_depth_luma_minus8: sps.bit_depth_luma_minus8,
-        bit_depth_chroma_minus8: sps.bit_depth_chroma_minus8,
-        log2_max_frame_num_minus4: sps.log2_max_frame_num_minus4,
-        pic_order_cnt_type: sps.pic_order_cnt_type,
-        log2_max_pic_order_cnt_lsb_minus4: sps.log2_max_pic_order_cnt_lsb_minus4,
-        max_num_ref_frames: sps.max_num_ref_frames,
-        num_ref_frames_in_pic_order_cnt_cycle: sps.num_ref_frames_in_pic_order_cnt_cycle,
-        offset_for_ref_frame: sps.offset_for_ref_frame,
-        offset_for_non_ref_pic: sps.offset_for_non_ref_pic,
-        offset_for_top_to_bottom_field: sps.offset_for_top_to_bottom_field,
-        pic_width_in_mbs_minus1: sps.pic_width_in_mbs_minus1,
-        pic_height_in_map_units_minus1: sps.pic_height_in_map_units_minus1,
-        flags: flags(&[
-            (
-                sps.separate_colour_plane,
-                V4L2_H264_SPS_FLAG_SEPARATE_COLOUR_PLANE,
-            ),
-            (
-                sps.qpprime_y_zero_transform_bypass,
-                V4L2_H264_SPS_FLAG_QPPRIME_Y_ZERO_TRANSFORM_BYPASS,
-            ),
-            (
-                sps.delta_pic_order_always_zero,
-                V4L2_H264_SPS_FLAG_DELTA_PIC_ORDER_ALWAYS_ZERO,
-            ),
-            (
-                sps.gaps_in_frame_num_value_allowed,
-                V4L2_H264_SPS_FLAG_GAPS_IN_FRAME_NUM_VALUE_ALLOWED,
-            ),
-            (sps.frame_mbs_only, V4L2_H264_SPS_FLAG_FRAME_MBS_ONLY),
-            (
-                sps.mb_adaptive_frame_field,
-                V4L2_H264_SPS_FLAG_MB_ADAPTIVE_FRAME_FIELD,
-            ),
-            (
-                sps.direct_8x8_inference,
-                V4L2_H264_SPS_FLAG_DIRECT_8X8_INFERENCE,
-            ),
-        ]),
-    }
-}
-
-fn pps_control(pps: &Pps) -> v4l2_ctrl_h264_pps {
-    v4l2_ctrl_h264_pps {
-        pic_parameter_set_id: pps.pic_parameter_set_id,
-        seq_parameter_set_id: pps.seq_parameter_set_id,
-        num_slice_groups_minus1: pps.num_slice_groups_minus1,
-        num_ref_idx_l0_default_active_minus1: pps.num_ref_idx_l0_default_active_minus1,
-        num_ref_idx_l1_default_active_minus1: pps.num_ref_idx_l1_default_active_minus1,
-        weighted_bipred_idc: pps.weighted_bipred_idc,
-        pic_init_qp_minus26: pps.pic_init_qp_minus26,
-        pic_init_qs_minus26: pps.pic_init_qs_minus26,
-        chroma_qp_index_offset: pps.chroma_qp_index_offset,
-        second_chroma_qp_index_offset: pps.second_chroma_qp_index_offset,
-        flags: flags(&[
-            (
-                pps.entropy_coding_mode,
-                V4L2_H264_PPS_FLAG_ENTROPY_CODING_MODE,
-            ),
-            (
-                pps.bottom_field_pic_order_in_frame_present,
-                V4L2_H264_PPS_FLAG_BOTTOM_FIELD_PIC_ORDER_IN_FRAME_PRESENT,
-            ),
-            (pps.weighted_pred, V4L2_H264_PPS_FLAG_WEIGHTED_PRED),
-            (
-                pps.deblocking_filter_control_present,
-                V4L2_H264_PPS_FLAG_DEBLOCKING_FILTER_CONTROL_PRESENT,
-            ),
-            (
-                pps.constrained_intra_pred,
-                V4L2_H264_PPS_FLAG_CONSTRAINED_INTRA_PRED,
-            ),
-            (
-                pps.redundant_pic_cnt_present,
-                V4L2_H264_PPS_FLAG_REDUNDANT_PIC_CNT_PRESENT,
-            ),
-            (
-                pps.transform_8x8_mode,
-                V4L2_H264_PPS_FLAG_TRANSFORM_8X8_MODE,
-            ),
-            (
-                pps.scaling_matrix_present,
-                V4L2_H264_PPS_FLAG_SCALING_MATRIX_PRESENT,
-            ),
-        ]),
-    }
-}
-
-fn matrices(matrix: &ScalingMatrix) -> v4l2_ctrl_h264_scaling_matrix {
-    v4l2_ctrl_h264_scaling_matrix {
-        scaling_list_4x4: matrix.scaling_list_4x4,
-        scaling_list_8x8: matrix.scaling_list_8x8,
-    }
-}
-
-fn params(params: &DecodeParams) -> v4l2_ctrl_h264_decode_params {
-    let mut control = v4l2_ctrl_h264_decode_params::new_zeroed();
-    for (entry, held) in control.dpb.iter_mut().zip(&params.dpb) {
-        *entry = v4l2_h264_dpb_entry {
-            reference_ts: held.reference_ts,
-            pic_num: held.pic_num as u32,
-            frame_num: held.frame_num,
-            fields: held.fields,
-            reserved: [0; 5],
-            top_field_order_cnt: held.top_field_order_cnt,
-            bottom_field_order_cnt: held.bottom_field_order_cnt,
-            flags: flags(&[
-                (held.valid, V4L2_H264_DPB_ENTRY_FLAG_VALID),
-                (held.active, V4L2_H264_DPB_ENTRY_FLAG_ACTIVE),
-                (held.long_term, V4L2_H264_DPB_ENTRY_FLAG_LONG_TERM),
-                (held.field, V4L2_H264_DPB_ENTRY_FLAG_FIELD),
-            ]),
-        };
-    }
-    v4l2_ctrl_h264_decode_params {
-        nal_ref_idc: params.nal_ref_idc.into(),
-        frame_num: params.frame_num,
-        top_field_order_cnt: params.top_field_order_cnt,
-        bottom_field_order_cnt: params.bottom_field_order_cnt,
-        idr_pic_id: params.idr_pic_id,
-        pic_order_cnt_lsb: params.pic_order_cnt_lsb,
-        delta_pic_order_cnt_bottom: params.delta_pic_order_cnt_bottom,
-        delta_pic_order_cnt0: params.delta_pic_order_cnt0,
-        delta_pic_order_cnt1: params.delta_pic_order_cnt1,
-        dec_ref_pic_marking_bit_size: params.dec_ref_pic_marking_bit_size,
-        pic_order_cnt_bit_size: params.pic_order_cnt_bit_size,
-        slice_group_change_cycle: params.slice_group_change_cycle,
-        flags: flags(&[
-            (params.idr_pic, V4L2_H264_DECODE_PARAM_FLAG_IDR_PIC),
-            (params.field_pic, V4L2_H264_DECODE_PARAM_FLAG_FIELD_PIC),
-            (
-                params.bottom_field,
-                V4L2_H264_DECODE_PARAM_FLAG_BOTTOM_FIELD,
-            ),
-            (params.p_frame, V4L2_H264_DECODE_PARAM_FLAG_PFRAME),
-            (params.b_frame, V4L2_H264_DECODE_PARAM_FLAG_BFRAME),
-        ]),
-        ..control
-    }
-}

@@ -1,13 +1,14 @@
 //! MPEG-2 elementary streams (ITU-T H.262): fields in pairs, and pictures shown in another order
 //! than they are coded in.
 
-use super::{Codec, Frame, Part, Show, Step, control, range_in, timestamp};
+use super::{Codec, Frame, Part, Show, Step, control, range_in};
 use crate::Result;
-use bitstream::mpeg2::{self, CODING_TYPE_B, CODING_TYPE_I, FRAME, Quantisation, State};
+use bitstream::mpeg2::{self, CODING_TYPE_B, CODING_TYPE_I, FRAME, State};
 use std::ops::Range;
 use v4l2::queue::Timestamp;
 use v4l2::uapi::controls::mpeg2::*;
 use v4l2::uapi::videodev2::V4L2_PIX_FMT_MPEG2_SLICE;
+use va_driver::codec::mpeg2::{header, quantisation, sequence};
 
 /// The stream's `V4L2_PIX_FMT_*`.
 pub const CODED: u32 = V4L2_PIX_FMT_MPEG2_SLICE;
@@ -80,7 +81,7 @@ impl Codec for Mpeg2 {
                 control(V4L2_CID_STATELESS_MPEG2_PICTURE, &header(picture)),
                 control(
                     V4L2_CID_STATELESS_MPEG2_QUANTISATION,
-                    &matrices(&coded.quantisation),
+                    &quantisation(&coded.quantisation),
                 ),
             ],
             timestamp: name,
@@ -89,6 +90,7 @@ impl Codec for Mpeg2 {
             is_key: is_intra,
             show: if is_b { Show::Now } else { Show::Later },
             part,
+            slots: Vec::new(),
         };
         self.state.decoded(&coded, name.nanos());
         if !is_b && part != Part::SecondField {
@@ -115,38 +117,5 @@ impl Codec for Mpeg2 {
 
     fn reset(&mut self) {
         *self = Mpeg2::default();
-    }
-}
-
-fn sequence(sequence: &mpeg2::Sequence) -> v4l2_ctrl_mpeg2_sequence {
-    v4l2_ctrl_mpeg2_sequence {
-        horizontal_size: sequence.horizontal_size,
-        vertical_size: sequence.vertical_size,
-        vbv_buffer_size: sequence.vbv_buffer_size,
-        profile_and_level_indication: sequence.profile_and_level_indication,
-        chroma_format: sequence.chroma_format,
-        flags: sequence.flags,
-    }
-}
-
-fn header(picture: &mpeg2::Picture) -> v4l2_ctrl_mpeg2_picture {
-    v4l2_ctrl_mpeg2_picture {
-        backward_ref_ts: timestamp(picture.backward_ref_ts).nanos(),
-        forward_ref_ts: timestamp(picture.forward_ref_ts).nanos(),
-        flags: picture.flags,
-        f_code: picture.f_code,
-        picture_coding_type: picture.picture_coding_type,
-        picture_structure: picture.picture_structure,
-        intra_dc_precision: picture.intra_dc_precision,
-        reserved: [0; 5],
-    }
-}
-
-fn matrices(matrices: &Quantisation) -> v4l2_ctrl_mpeg2_quantisation {
-    v4l2_ctrl_mpeg2_quantisation {
-        intra_quantiser_matrix: matrices.intra_quantiser_matrix,
-        non_intra_quantiser_matrix: matrices.non_intra_quantiser_matrix,
-        chroma_intra_quantiser_matrix: matrices.chroma_intra_quantiser_matrix,
-        chroma_non_intra_quantiser_matrix: matrices.chroma_non_intra_quantiser_matrix,
     }
 }

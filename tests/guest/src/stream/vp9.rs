@@ -3,11 +3,14 @@
 
 use super::{Codec, Frame, Part, Show, Step, control, range_in, timestamp};
 use crate::Result;
-use bitstream::vp9::{self, FRAME_KEY_FRAME, FRAME_SHOW_FRAME, Header, State, Superframe};
+use bitstream::vp9::{FRAME_KEY_FRAME, FRAME_SHOW_FRAME, Header, State, Superframe};
 use std::ops::Range;
 use v4l2::queue::Timestamp;
-use v4l2::uapi::controls::vp9::*;
+use v4l2::uapi::controls::vp9::{
+    V4L2_CID_STATELESS_VP9_COMPRESSED_HDR, V4L2_CID_STATELESS_VP9_FRAME,
+};
 use v4l2::uapi::videodev2::V4L2_PIX_FMT_VP9_FRAME;
+use va_driver::codec::vp9::{compressed, control as vp9_control};
 
 /// The stream's `V4L2_PIX_FMT_*`.
 pub const CODED: u32 = V4L2_PIX_FMT_VP9_FRAME;
@@ -47,7 +50,7 @@ impl Codec for Vp9 {
         let step = Frame {
             data: unit.into(),
             controls: vec![
-                control(V4L2_CID_STATELESS_VP9_FRAME, &uapi(frame)),
+                control(V4L2_CID_STATELESS_VP9_FRAME, &vp9_control(frame)),
                 control(
                     V4L2_CID_STATELESS_VP9_COMPRESSED_HDR,
                     &compressed(&coded.compressed),
@@ -59,6 +62,11 @@ impl Codec for Vp9 {
             is_key: frame.flags & FRAME_KEY_FRAME != 0,
             show: if is_shown { Show::Now } else { Show::Never },
             part: Part::Frame,
+            slots: self
+                .state
+                .references()
+                .map(|slot| slot.map(timestamp))
+                .into(),
         };
         self.state.decoded(&coded, fresh.nanos());
         Ok(Step::Decode(step))
@@ -78,84 +86,5 @@ impl Codec for Vp9 {
 
     fn reset(&mut self) {
         *self = Vp9::default();
-    }
-}
-
-fn uapi(frame: &vp9::Frame) -> v4l2_ctrl_vp9_frame {
-    v4l2_ctrl_vp9_frame {
-        lf: v4l2_vp9_loop_filter {
-            ref_deltas: frame.lf.ref_deltas,
-            mode_deltas: frame.lf.mode_deltas,
-            level: frame.lf.level,
-            sharpness: frame.lf.sharpness,
-            flags: frame.lf.flags,
-            reserved: [0; 7],
-        },
-        quant: v4l2_vp9_quantization {
-            base_q_idx: frame.quant.base_q_idx,
-            delta_q_y_dc: frame.quant.delta_q_y_dc,
-            delta_q_uv_dc: frame.quant.delta_q_uv_dc,
-            delta_q_uv_ac: frame.quant.delta_q_uv_ac,
-            reserved: [0; 4],
-        },
-        seg: v4l2_vp9_segmentation {
-            feature_data: frame.seg.feature_data,
-            feature_enabled: frame.seg.feature_enabled,
-            tree_probs: frame.seg.tree_probs,
-            pred_probs: frame.seg.pred_probs,
-            flags: frame.seg.flags,
-            reserved: [0; 5],
-        },
-        flags: frame.flags,
-        compressed_header_size: frame.compressed_header_size,
-        uncompressed_header_size: frame.uncompressed_header_size,
-        frame_width_minus_1: frame.frame_width_minus_1,
-        frame_height_minus_1: frame.frame_height_minus_1,
-        render_width_minus_1: frame.render_width_minus_1,
-        render_height_minus_1: frame.render_height_minus_1,
-        last_frame_ts: frame.last_frame_ts,
-        golden_frame_ts: frame.golden_frame_ts,
-        alt_frame_ts: frame.alt_frame_ts,
-        ref_frame_sign_bias: frame.ref_frame_sign_bias,
-        reset_frame_context: frame.reset_frame_context,
-        frame_context_idx: frame.frame_context_idx,
-        profile: frame.profile,
-        bit_depth: frame.bit_depth,
-        interpolation_filter: frame.interpolation_filter,
-        tile_cols_log2: frame.tile_cols_log2,
-        tile_rows_log2: frame.tile_rows_log2,
-        reference_mode: frame.reference_mode,
-        reserved: [0; 7],
-    }
-}
-
-fn compressed(header: &vp9::CompressedHeader) -> v4l2_ctrl_vp9_compressed_hdr {
-    v4l2_ctrl_vp9_compressed_hdr {
-        tx_mode: header.tx_mode,
-        tx8: header.tx8,
-        tx16: header.tx16,
-        tx32: header.tx32,
-        coef: header.coef,
-        skip: header.skip,
-        inter_mode: header.inter_mode,
-        interp_filter: header.interp_filter,
-        is_inter: header.is_inter,
-        comp_mode: header.comp_mode,
-        single_ref: header.single_ref,
-        comp_ref: header.comp_ref,
-        y_mode: header.y_mode,
-        uv_mode: header.uv_mode,
-        partition: header.partition,
-        mv: v4l2_vp9_mv_probs {
-            joint: header.mv.joint,
-            sign: header.mv.sign,
-            classes: header.mv.classes,
-            class0_bit: header.mv.class0_bit,
-            bits: header.mv.bits,
-            class0_fr: header.mv.class0_fr,
-            fr: header.mv.fr,
-            class0_hp: header.mv.class0_hp,
-            hp: header.mv.hp,
-        },
     }
 }

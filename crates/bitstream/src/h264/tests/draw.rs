@@ -188,8 +188,19 @@ pub fn slice(draw: &mut Draw<'_>, sps: &Sps, pps: &Pps) -> SliceHeader {
     }
     slice.direct_spatial_mv_pred = slice.slice_type == SliceType::B && draw.flag();
     let most = if slice.field_pic { 32 } else { 16 };
-    for list in 0..slice.slice_type.ref_lists() {
-        slice.num_ref_idx_active[list] = draw.u8(1, most);
+    let defaults = [
+        pps.num_ref_idx_l0_default_active_minus1 + 1,
+        pps.num_ref_idx_l1_default_active_minus1 + 1,
+    ];
+    let lists = slice.slice_type.ref_lists();
+    let fit = defaults[..lists].iter().all(|count| *count <= most);
+    slice.num_ref_idx_active_override = lists > 0 && (draw.flag() || !fit);
+    for (list, default) in defaults.into_iter().enumerate().take(lists) {
+        slice.num_ref_idx_active[list] = if slice.num_ref_idx_active_override {
+            draw.u8(1, most)
+        } else {
+            default
+        };
     }
     modifications(draw, sps, &mut slice);
     if slice_writer_has_weights(pps, &slice) {

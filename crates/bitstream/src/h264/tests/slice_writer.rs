@@ -16,7 +16,7 @@ pub fn write(slice: &SliceHeader, sps: &Sps, pps: &Pps) -> Vec<u8> {
     if slice.slice_type == SliceType::B {
         writer.flag(slice.direct_spatial_mv_pred);
     }
-    lists(&mut writer, slice, sps, pps);
+    lists(&mut writer, slice, sps);
     if slice.nal.ref_idc != 0 {
         marking(&mut writer, slice);
     }
@@ -85,17 +85,13 @@ fn order(writer: &mut BitWriter, slice: &SliceHeader, sps: &Sps, pps: &Pps) {
     }
 }
 
-fn lists(writer: &mut BitWriter, slice: &SliceHeader, sps: &Sps, pps: &Pps) {
+fn lists(writer: &mut BitWriter, slice: &SliceHeader, sps: &Sps) {
     let lists = slice.slice_type.ref_lists();
     if lists == 0 {
         return;
     }
     let counts = &slice.num_ref_idx_active[..lists];
-    let defaults = [
-        pps.num_ref_idx_l0_default_active_minus1 + 1,
-        pps.num_ref_idx_l1_default_active_minus1 + 1,
-    ];
-    let overridden = counts != &defaults[..lists];
+    let overridden = slice.num_ref_idx_active_override;
     writer.flag(overridden);
     for &count in counts.iter().filter(|_| overridden) {
         writer.ue(u32::from(count) - 1);

@@ -13,12 +13,18 @@ pub enum SqlError {
     /// SQLite's words.
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
-    /// PostgreSQL's, or its driver's.
-    #[error(transparent)]
-    Postgres(#[from] sqlx::Error),
+    /// PostgreSQL's, or its driver's, whose text tells its causes too.
+    #[error("{0}")]
+    Postgres(sqlx::Error),
     /// A row holds what no program like this one writes.
     #[error("{0}")]
     Strange(String),
+}
+
+impl From<sqlx::Error> for SqlError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Postgres(error)
+    }
 }
 
 impl SqlError {

@@ -192,6 +192,18 @@ fn a_server_does_what_it_can_read() {
     assert!(a.known_assets().unwrap().is_empty());
 }
 
+/// Why a database is not opened, with all causes.
+fn refusal(url: &str) -> String {
+    let error = Catalog::connect(url).err().expect(url);
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
 #[test]
 fn a_database_that_cannot_be_used_is_named_without_its_password() {
     let Some(postgres) = postgres::server() else {
@@ -199,13 +211,7 @@ fn a_database_that_cannot_be_used_is_named_without_its_password() {
     };
     let database = postgres.database();
     let why = |url: &str| {
-        let error = Catalog::connect(url).err().expect(url);
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text += &format!(": {error}");
-            cause = error.source();
-        }
+        let text = refusal(url);
         for secret in ["mistaken", "secret", "hush"] {
             assert!(!text.contains(secret), "{text}");
         }
@@ -247,4 +253,35 @@ fn a_connection_that_broke_is_made_again() {
     assert_eq!(catalog.originals().unwrap().len(), 1);
     assert!(catalog.claim(Lane::Render, "a/1", 0, 10).unwrap().is_some());
     assert!(catalog.delete_asset("asset").unwrap());
+}
+
+#[test]
+fn tls_is_spoken_and_the_certificate_checked_as_the_url_says() {
+    let Some(postgres) = postgres::server().and_then(|_| postgres::Postgres::with_tls()) else {
+        return;
+    };
+    let database = postgres.database();
+    let certificate = format!("sslrootcert={}", database.certificate().display());
+    let why = |host: &str, parameters: &str| refusal(&database.url_at(host, parameters));
+
+    let checked = format!("sslmode=verify-full&{certificate}");
+    for parameters in [&checked, "sslmode=require", ""] {
+        let catalog = Catalog::connect(&database.url_at("localhost", parameters)).unwrap();
+        add(&catalog, &format!("asset {parameters}"), true);
+        catalog.originals().unwrap();
+        let connections = database.ask(
+            "SELECT DISTINCT ssl FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+             WHERE application_name = 'kinora'",
+        );
+        assert_eq!(connections, "t", "{parameters}");
+    }
+
+    let text = why("localhost", "sslmode=verify-full");
+    assert!(text.contains("UnknownIssuer"), "{text}");
+    let text = why("127.0.0.1", &checked);
+    assert!(text.contains("not valid for name"), "{text}");
+    let text = why("localhost", "sslmode=disable");
+    assert!(text.contains("no encryption"), "{text}");
+    let text = why("localhost", "sslmode=verify-full&sslrootcert=/nowhere.pem");
+    assert!(text.contains("No such file"), "{text}");
 }

@@ -92,7 +92,7 @@ pub enum Error {
     #[error("cannot open the store")]
     Store(#[from] store::Error),
     /// The catalog could not be opened.
-    #[error("cannot open the catalog")]
+    #[error(transparent)]
     Catalog(#[from] catalog::Error),
     /// The catalog that was named is not that of the data folder.
     #[error("the catalog of {data} {why}")]

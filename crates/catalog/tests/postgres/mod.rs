@@ -7,6 +7,7 @@
 #![allow(clippy::print_stderr, reason = "a skipped test says so")]
 
 use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -19,7 +20,8 @@ pub const PASSWORD: &str = "a secret: of/tests";
 const ESCAPED: &str = "a%20secret%3A%20of%2Ftests";
 
 /// PostgreSQL refuses to run as root. It lives until its standard input ends, which is when the test
-/// program does.
+/// program does. With a port it listens to `127.0.0.1` too, for TLS alone, with a certificate for
+/// `localhost`.
 const SCRIPT: &str = r#"
 set -e
 folder=$(mktemp -d)
@@ -27,8 +29,17 @@ trap 'rm -rf "$folder"' EXIT
 printf %s "$2" >"$folder/password"
 "$1/initdb" -D "$folder/data" -U kinora -A scram-sha-256 --pwfile="$folder/password" \
     -E UTF8 --locale=C.UTF-8 --no-sync >/dev/null
+listen="-c listen_addresses=''"
+if [ "$3" ]; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost \
+        -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:localhost \
+        -keyout "$folder/key.pem" -out "$folder/certificate.pem" 2>/dev/null
+    sed -i 's/^host /hostssl /' "$folder/data/pg_hba.conf"
+    listen="-c listen_addresses=127.0.0.1 -c port=$3 -c ssl=on \
+        -c ssl_key_file=$folder/key.pem -c ssl_cert_file=$folder/certificate.pem"
+fi
 "$1/pg_ctl" -D "$folder/data" -l "$folder/log" -w start >/dev/null \
-    -o "-k $folder -c listen_addresses='' -c fsync=off -c max_connections=100"
+    -o "-k $folder -c fsync=off -c max_connections=100 $listen"
 echo "$folder"
 read -r _ || true
 "$1/pg_ctl" -D "$folder/data" -m immediate -w stop >/dev/null
@@ -37,6 +48,7 @@ read -r _ || true
 pub struct Postgres {
     programs: PathBuf,
     folder: PathBuf,
+    port: Option<u16>,
     databases: AtomicU32,
     server: Child,
 }
@@ -85,6 +97,18 @@ fn programs() -> Option<PathBuf> {
 impl Postgres {
     /// A server of its own for a test, for which [`server`] says whether there can be one.
     pub fn start() -> Option<Self> {
+        Self::listening(None)
+    }
+
+    /// The same, which also takes connections with TLS at a port.
+    pub fn with_tls() -> Option<Self> {
+        let free = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        Self::listening(Some(port))
+    }
+
+    fn listening(port: Option<u16>) -> Option<Self> {
         let programs = programs()?;
         let me = Command::new("id").arg("-u").output().unwrap().stdout;
         let mut command = if me == b"0\n" {
@@ -103,6 +127,7 @@ impl Postgres {
             .args(["-c", SCRIPT, "sh"])
             .arg(&programs)
             .arg(PASSWORD)
+            .arg(port.map_or_else(String::new, |port| port.to_string()))
             .current_dir("/")
             .env("TMPDIR", env::temp_dir())
             .stdin(Stdio::piped())
@@ -116,6 +141,7 @@ impl Postgres {
         Some(Self {
             programs,
             folder: folder.trim_end().into(),
+            port,
             databases: AtomicU32::new(0),
             server: child,
         })
@@ -146,7 +172,22 @@ impl Database<'_> {
 
     pub fn url_as(&self, user: &str, password: &str) -> String {
         let (name, folder) = (&self.name, self.server.folder.display());
-        format!("postgres://{user}:{password}@localhost/{name}?host={folder}")
+        let port = self.server.port.unwrap_or(5432);
+        format!("postgres://{user}:{password}@localhost:{port}/{name}?host={folder}")
+    }
+
+    /// Over the network, to this host, with these parameters.
+    pub fn url_at(&self, host: &str, parameters: &str) -> String {
+        let port = self.server.port.expect("a server with TLS");
+        format!(
+            "postgres://kinora:{ESCAPED}@{host}:{port}/{}?{parameters}",
+            self.name
+        )
+    }
+
+    /// The certificate of a server with TLS.
+    pub fn certificate(&self) -> PathBuf {
+        self.server.folder.join("certificate.pem")
     }
 
     /// What `psql` answers.
@@ -158,6 +199,7 @@ impl Database<'_> {
         let output = Command::new(self.server.programs.join(program))
             .arg("-h")
             .arg(&self.server.folder)
+            .args(["-p", &self.server.port.unwrap_or(5432).to_string()])
             .args(["-U", "kinora"])
             .args(arguments)
             .env("PGPASSWORD", PASSWORD)

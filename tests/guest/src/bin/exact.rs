@@ -319,7 +319,8 @@ fn frames(path: &Path, first: Option<u32>, decoder: &str) -> Result<Vec<String>,
     let sink = "videoconvert ! video/x-raw,format=I420 ! checksumsink hash=md5";
     let tail: Vec<&str> = [decoder, "!"].into_iter().chain(sink.split(' ')).collect();
     let output = pipeline(path, first, &tail)?;
-    // Messages share the output, and may stand in the same line.
+    // gst-launch prints a message in two pieces, and a frame may come between them: the sum is a word
+    // of its own, but not always in a line of its own.
     let words = output.split_whitespace();
     let sums = words.filter(|word| word.len() == 32 && word.bytes().all(|b| b.is_ascii_hexdigit()));
     Ok(sums.map(str::to_owned).collect())

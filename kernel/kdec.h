@@ -34,12 +34,11 @@
 #define KDEC_NAME		"kinora_dec"
 
 /*
- * Bytes that a buffer of the OUTPUT and of the CAPTURE queue can have.  Before
- * 6.8 vb2 laid the mmap() offsets of a queue one after the other: those of 32
- * OUTPUT buffers must begin below the offsets of the CAPTURE queue.
+ * Bytes that a buffer of the OUTPUT queue can have.  Before 6.8 vb2 laid the
+ * mmap() offsets of a queue one after the other: those of 32 OUTPUT buffers
+ * must begin below the offsets of the CAPTURE queue.
  */
 #define KDEC_CODED_MAX		SZ_32M
-#define KDEC_PICTURE_MAX	SZ_1G
 
 /* Milliseconds that a job may take. */
 #define KDEC_TIMEOUT_MIN	50
@@ -340,6 +339,7 @@ int kdec_controls_init(struct kdec_context *ctx);
 extern const struct v4l2_ioctl_ops kdec_ioctl_ops;
 
 const struct kdec_raw *kdec_find_raw(u32 fourcc);
+u32 kdec_picture_max(const struct kdec_context *ctx);
 void kdec_formats_put(struct kdec_formats *formats);
 void kdec_init_formats(struct kdec_context *ctx);
 __poll_t kdec_poll(struct file *file, poll_table *wait);

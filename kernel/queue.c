@@ -59,7 +59,7 @@ static int kdec_queue_setup(struct vb2_queue *q, unsigned int *num_buffers,
 	}
 	if (*num_planes != 1 || sizes[0] < size)
 		return -EINVAL;
-	if (sizes[0] > (q->is_output ? KDEC_CODED_MAX : KDEC_PICTURE_MAX))
+	if (sizes[0] > (q->is_output ? KDEC_CODED_MAX : kdec_picture_max(ctx)))
 		return -EINVAL;
 	return 0;
 }

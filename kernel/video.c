@@ -117,6 +117,37 @@ static void kdec_try_out(struct kdec_context *ctx,
 		pix->quantization = V4L2_QUANTIZATION_DEFAULT;
 }
 
+static u32 kdec_stride(const struct kdec_raw *raw, u32 width)
+{
+	return ALIGN(width * raw->bytes, 64);
+}
+
+static u32 kdec_sizeimage(const struct kdec_raw *raw, u32 width, u32 height)
+{
+	return kdec_stride(raw, width) * height * 3 / 2;
+}
+
+/**
+ * kdec_picture_max() - gives the size of the largest picture
+ * @ctx: the context
+ *
+ * Return: the bytes of the largest picture that was advertised to it.
+ */
+u32 kdec_picture_max(const struct kdec_context *ctx)
+{
+	u32 max = 0;
+	unsigned int i;
+
+	for (i = 0; i < ctx->formats->count; i++) {
+		const struct kinora_dec_format *row = &ctx->formats->rows[i];
+		const struct kdec_raw *raw = kdec_find_raw(row->raw);
+
+		max = max(max, kdec_sizeimage(raw, ALIGN(row->max_width, 2),
+					      ALIGN(row->max_height, 2)));
+	}
+	return max;
+}
+
 /*
  * The CAPTURE format follows from the OUTPUT format: all that can be chosen
  * is the raw format.  The height is even because clients look for the chroma
@@ -128,7 +159,6 @@ static void kdec_try_cap(struct kdec_context *ctx,
 	const struct v4l2_pix_format_mplane *out = &ctx->out_format;
 	const struct kinora_dec_format *row;
 	const struct kdec_raw *raw;
-	u32 stride;
 
 	row = kdec_find_row(ctx, out->pixelformat, pix->pixelformat);
 	if (!row)
@@ -144,10 +174,10 @@ static void kdec_try_cap(struct kdec_context *ctx,
 	pix->xfer_func = out->xfer_func;
 	pix->ycbcr_enc = out->ycbcr_enc;
 	pix->quantization = out->quantization;
-	stride = ALIGN(pix->width * raw->bytes, 64);
 	pix->num_planes = 1;
-	pix->plane_fmt[0].bytesperline = stride;
-	pix->plane_fmt[0].sizeimage = stride * pix->height * 3 / 2;
+	pix->plane_fmt[0].bytesperline = kdec_stride(raw, pix->width);
+	pix->plane_fmt[0].sizeimage = kdec_sizeimage(raw, pix->width,
+						     pix->height);
 }
 
 static void kdec_set_cap(struct kdec_context *ctx,

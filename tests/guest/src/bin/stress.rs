@@ -8,8 +8,8 @@
 //!
 //! Held true: no call takes longer than `--limit` seconds; each access unit and each poll for one
 //! ends within `--patience` milliseconds; nothing honest gets EFAULT; no call returns an error that
-//! user space does not know. The kernel's own checks (lockdep, KASAN) belong to whoever reads its
-//! log.
+//! user space does not know; no buffer is larger than the largest picture. The kernel's own checks
+//! (lockdep, KASAN) belong to whoever reads its log.
 
 use guest_tests::arguments::Arguments;
 use guest_tests::hostile::{self, Address, Arena, HostileControl};
@@ -36,7 +36,7 @@ use v4l2::uapi::controls::vp8::*;
 use v4l2::uapi::controls::{h264::*, mpeg2::*, vp9::*};
 use v4l2::uapi::media::*;
 use v4l2::uapi::videodev2::*;
-use zerocopy::{FromZeros, IntoBytes};
+use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 const OPTIONS: &[(&str, &str)] = &[
     ("daemon", ""),
@@ -51,6 +51,9 @@ const OPTIONS: &[(&str, &str)] = &[
 const NODES: usize = 4;
 /// Most shared requests and dma-bufs.
 const SHARED: usize = 24;
+/// Bytes of the largest buffer that there can be, which is one for coded pictures: decoded ones have
+/// 4096 by 4096 pixels at most here.
+const LARGEST: u32 = 32 << 20;
 fn main() -> ExitCode {
     report(stress())
 }
@@ -273,13 +276,17 @@ impl Shared {
             };
             say(&format!("{name:22} {count:8} {error}"));
         }
-        let faults = lock(&self.faults).len();
+        let faults = lock(&self.faults);
+        for what in faults.iter() {
+            say(&format!("fault: {what}"));
+        }
         say(&format!(
-            "calls={calls} access_units={} pictures={} faults={faults}",
+            "calls={calls} access_units={} pictures={} faults={}",
             self.access_units.load(Ordering::Relaxed),
             self.pictures.load(Ordering::Relaxed),
+            faults.len(),
         ));
-        if faults == 0 {
+        if faults.is_empty() {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
@@ -339,7 +346,7 @@ struct Actor {
     shared: Arc<Shared>,
     arena: Arena,
     mappings: Vec<Mapping>,
-    /// Whether the call under way has an address that is not true: it may get EFAULT.
+    /// Whether the call under way has an address or a length that is not true: it may get EFAULT.
     may_fault: bool,
     weights: u64,
 }
@@ -593,7 +600,14 @@ impl Actor {
         let mut format = self.any_format(buf_type);
         let opcodes = [VIDIOC_S_FMT, VIDIOC_S_FMT, VIDIOC_TRY_FMT, VIDIOC_G_FMT];
         let opcode = *self.random.pick(&opcodes);
-        self.arena.plain(node, opcode, &mut format)
+        self.arena.plain(node, opcode, &mut format)?;
+        // A size without bounds is tried and not left: buffers of it would take all the memory.
+        if opcode == VIDIOC_S_FMT && is_large(&format) {
+            let mut small = v4l2_format::new_zeroed();
+            small.r#type = buf_type;
+            self.arena.plain(node, opcode, &mut small)?;
+        }
+        Ok(())
     }
 
     fn request_buffers(&mut self, node: &OwnedFd) -> rustix::io::Result<()> {
@@ -622,7 +636,13 @@ impl Actor {
             self.arena.plain(node, VIDIOC_G_FMT, &mut format)?;
             buffers.format = format;
         }
-        self.arena.plain(node, VIDIOC_CREATE_BUFS, &mut buffers)
+        self.arena.plain(node, VIDIOC_CREATE_BUFS, &mut buffers)?;
+        let size = planes(&buffers.format).plane_fmt[0].sizeimage;
+        if buffers.count > 0 && size > LARGEST {
+            self.shared
+                .fault(format!("CREATE_BUFS: buffers of {size} bytes"));
+        }
+        Ok(())
     }
 
     fn remove_buffers(&mut self, node: &OwnedFd) -> rustix::io::Result<()> {
@@ -659,7 +679,9 @@ impl Actor {
             _ if dma_bufs.is_empty() => usize::MAX,
             _ => self.random.pick(&dma_bufs).as_raw_fd() as usize,
         };
-        plane.length = if self.random.once_in(4) { 1 << 16 } else { 0 };
+        // With the wrong length the kernel calls a dma-buf that is shorter a bad address.
+        self.may_fault = self.random.once_in(4);
+        plane.length = if self.may_fault { 1 << 16 } else { 0 };
         plane.data_offset = if self.random.once_in(20) { 64 } else { 0 };
     }
 
@@ -1065,6 +1087,18 @@ impl Actor {
             Ok(()) => Ok(()),
         }
     }
+}
+
+fn planes(format: &v4l2_format) -> v4l2_pix_format_mplane {
+    let read = v4l2_pix_format_mplane::read_from_prefix(format.fmt.as_bytes());
+    read.expect("the union is larger").0
+}
+
+/// Whether buffers of a format would be larger than a megabyte.
+fn is_large(format: &v4l2_format) -> bool {
+    let planes = planes(format);
+    let pixels = u64::from(planes.width) * u64::from(planes.height);
+    pixels.max(planes.plane_fmt[0].sizeimage.into()) > 1 << 20
 }
 
 /// Every ioctl that a video node could be asked.

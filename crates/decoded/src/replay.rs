@@ -277,7 +277,7 @@ impl Channel for Player<'_> {
         Ok(true)
     }
 
-    fn buffer(&mut self, capture: &Capture) -> io::Result<(OwnedFd, u64)> {
+    fn buffer(&mut self, capture: &Capture) -> io::Result<Option<(OwnedFd, u64)>> {
         let began = cpu_s();
         let size = u64::from(capture.size);
         self.buffers.retain(|(index, _), _| *index != capture.index);
@@ -289,6 +289,6 @@ impl Channel for Player<'_> {
         self.buffers
             .insert((capture.index, capture.generation), (file, memory));
         self.module_s += cpu_s() - began;
-        Ok((given, size))
+        Ok(Some((given, size)))
     }
 }

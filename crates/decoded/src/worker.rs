@@ -32,8 +32,9 @@ pub trait Channel {
     /// Answers a job. False when nobody waits for the answer any longer.
     fn answer(&mut self, job: u64, good: bool) -> io::Result<bool>;
 
-    /// The CAPTURE buffer of the job in flight, and its size in bytes.
-    fn buffer(&mut self, capture: &Format) -> io::Result<(OwnedFd, u64)>;
+    /// The CAPTURE buffer of the job in flight, and its size in bytes. None when the job is gone:
+    /// the client has stopped meanwhile.
+    fn buffer(&mut self, capture: &Format) -> io::Result<Option<(OwnedFd, u64)>>;
 }
 
 /// A session descriptor of `/dev/kinora-dec`.
@@ -66,8 +67,11 @@ impl Channel for Device {
         }
     }
 
-    fn buffer(&mut self, capture: &Format) -> io::Result<(OwnedFd, u64)> {
-        device::buffer(self.0.as_fd(), capture.index, capture.generation)
+    fn buffer(&mut self, capture: &Format) -> io::Result<Option<(OwnedFd, u64)>> {
+        match device::buffer(self.0.as_fd(), capture.index, capture.generation) {
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+            buffer => buffer.map(Some),
+        }
     }
 }
 
@@ -164,9 +168,6 @@ pub fn serve<C: Channel>(
         };
         let good = stream.job(&mut channel, message, figures);
         figures.calls.fetch_add(2, Relaxed);
-        if !good {
-            figures.errors.fetch_add(1, Relaxed);
-        }
         figures.jobs.fetch_add(1, Relaxed);
         figures.took(began.elapsed());
         if !channel.answer(job, good)? {
@@ -189,15 +190,15 @@ impl Buffers {
     fn get(
         &mut self,
         format: &Format,
-        open: impl FnOnce() -> io::Result<(OwnedFd, u64)>,
-    ) -> Result<&mut Capture, BoxedError> {
+        open: impl FnOnce() -> io::Result<Option<(OwnedFd, u64)>>,
+    ) -> Result<Option<&mut Capture>, BoxedError> {
         let (index, generation) = (format.index, format.generation);
         let found = self
             .mapped
             .iter()
             .position(|(i, g, _)| (*i, *g) == (index, generation));
         if let Some(found) = found {
-            return Ok(&mut self.mapped[found].2);
+            return Ok(Some(&mut self.mapped[found].2));
         }
         // An index belongs to one buffer at a time.
         self.mapped
@@ -205,12 +206,13 @@ impl Buffers {
         if self.mapped.len() >= MOST_MAPPED {
             self.mapped.remove(0);
         }
-        let (fd, size) = open()?;
+        let Some((fd, size)) = open()? else {
+            return Ok(None);
+        };
         let size = usize::try_from(size)?;
         let capture = Capture::map(fd, size, self.coherence)?;
         self.mapped.push((index, generation, capture));
-        let (_, _, capture) = self.mapped.last_mut().ok_or("no buffer")?;
-        Ok(capture)
+        Ok(self.mapped.last_mut().map(|(_, _, capture)| capture))
     }
 }
 
@@ -234,28 +236,29 @@ impl Stream {
             Ok(job) => job,
             Err(error) => {
                 let job = wire::number(message).unwrap_or(0);
-                self.complain(job, 0, &error);
+                self.complain(job, 0, &error, figures);
                 return false;
             }
         };
         figures.width.store(job.capture.width, Relaxed);
         figures.height.store(job.capture.height, Relaxed);
         match self.decode(channel, &job, figures) {
-            Ok(()) => true,
+            Ok(there) => there,
             Err(error) => {
-                self.complain(job.number, job.timestamp, &*error);
+                self.complain(job.number, job.timestamp, &*error, figures);
                 false
             }
         }
     }
 
-    /// Decodes a job into its buffer. The buffer is filled as well as can be when there is an error.
+    /// Decodes a job into its buffer, unless the job is gone; whether it is there. The buffer is filled
+    /// as well as can be when there is an error.
     fn decode(
         &mut self,
         channel: &mut impl Channel,
         job: &Job,
         figures: &Figures,
-    ) -> Result<(), BoxedError> {
+    ) -> Result<bool, BoxedError> {
         let codec = job.controls.codec();
         let session = match &mut self.session {
             Some(session) if session.codec() == codec => session,
@@ -271,6 +274,9 @@ impl Stream {
             figures.calls.fetch_add(3, Relaxed);
             channel.buffer(&job.capture)
         })?;
+        let Some(buffer) = buffer else {
+            return Ok(false);
+        };
         let mut writing = buffer.begin(Nv12 {
             width: job.capture.width,
             height: job.capture.height,
@@ -284,10 +290,17 @@ impl Stream {
         }
         let bytes = session.memory() as u64;
         figures.picture_bytes.store(bytes, Relaxed);
-        Ok(())
+        Ok(true)
     }
 
-    fn complain(&mut self, job: u64, timestamp: u64, error: &(dyn std::error::Error + 'static)) {
+    fn complain(
+        &mut self,
+        job: u64,
+        timestamp: u64,
+        error: &(dyn std::error::Error + 'static),
+        figures: &Figures,
+    ) {
+        figures.errors.fetch_add(1, Relaxed);
         self.complaints += 1;
         let errors = self.complaints;
         if errors <= 8 || errors.is_power_of_two() {
@@ -311,5 +324,66 @@ impl std::fmt::Display for Chain<'_> {
             source = error.source();
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::Shared;
+    use v4l2::uapi::controls::vp9::{V4L2_CID_STATELESS_VP9_FRAME, v4l2_ctrl_vp9_frame};
+    use v4l2::uapi::kinora::kinora_dec_job;
+    use v4l2::uapi::videodev2::{V4L2_PIX_FMT_NV12, V4L2_PIX_FMT_VP9_FRAME};
+    use zerocopy::FromZeros;
+
+    /// One job, whose client closes the device before anybody asks for the buffer.
+    struct Closed {
+        message: Option<Vec<u8>>,
+        answers: Vec<(u64, bool)>,
+    }
+
+    impl Channel for Closed {
+        fn read(&mut self, message: &mut Vec<u8>) -> io::Result<usize> {
+            let Some(job) = self.message.take() else {
+                return Ok(0);
+            };
+            message[..job.len()].copy_from_slice(&job);
+            Ok(job.len())
+        }
+
+        fn answer(&mut self, job: u64, good: bool) -> io::Result<bool> {
+            self.answers.push((job, good));
+            Ok(false)
+        }
+
+        fn buffer(&mut self, _: &Format) -> io::Result<Option<(OwnedFd, u64)>> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn a_job_that_is_gone_is_no_error() {
+        let head = kinora_dec_job {
+            session: 3,
+            job: 7,
+            coded: V4L2_PIX_FMT_VP9_FRAME,
+            raw: V4L2_PIX_FMT_NV12,
+            width: 64,
+            height: 64,
+            stride: 64,
+            capture_size: 64 * 96,
+            ..kinora_dec_job::new_zeroed()
+        };
+        let frame = v4l2_ctrl_vp9_frame::new_zeroed();
+        let controls = [(V4L2_CID_STATELESS_VP9_FRAME, frame.as_bytes())];
+        let channel = Closed {
+            message: Some(wire::compose(&head, &controls, b"frame")),
+            answers: Vec::new(),
+        };
+        let figures = Shared::new().unwrap();
+        let channel = serve(channel, Some(3), &figures, None, Coherence::Coherent).unwrap();
+        assert_eq!(channel.answers, [(7, false)]);
+        assert_eq!(figures.jobs.load(Relaxed), 1);
+        assert_eq!(figures.errors.load(Relaxed), 0);
     }
 }

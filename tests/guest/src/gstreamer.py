@@ -18,6 +18,10 @@ that seeks call 0 (there are containers that cut the beginning off), `end` and `
 Seeks are done with the same elements. For a restart the decoder is replaced by a new one: GStreamer
 1.26's v4l2codecs elements remember the size of the last stream and negotiate no format when the
 same size comes again after a stop, with every driver.
+
+While the client stops or flushes, only errors of the decoder are told. Elements stop one after the
+other: one whose source pad has stopped and whose sink pad has not refuses a sticky event, such as the
+tags of a parser, and then the demuxer says "Internal data stream error", with every decoder.
 """
 
 import os
@@ -46,6 +50,8 @@ class Client:
         )
         self.element = element
         self.decoder = None
+        # Whether it stops or flushes.
+        self.leaving = False
         # What happens, in its order: frame, seek, end, error.
         self.happened = queue.SimpleQueue()
         find = self.pipeline.get_by_name
@@ -78,6 +84,7 @@ class Client:
         else:
             kind = info.get_event().type
             if kind == Gst.EventType.FLUSH_STOP:
+                self.leaving = False
                 say("seek")
                 self.happened.put("seek")
             elif kind == Gst.EventType.SEGMENT:
@@ -88,9 +95,11 @@ class Client:
         return Gst.PadProbeReturn.OK
 
     def hear(self, _bus, message):
-        if message.type == Gst.MessageType.ERROR:
-            error, _ = message.parse_error()
-            say(f"error {message.src.get_name()}: {error.message}")
+        if message.type == Gst.MessageType.ERROR and not (self.leaving and message.src != self.decoder):
+            error, why = message.parse_error()
+            # The last line of the details is the reason of who passes the error on.
+            reason = why.splitlines()[-1] if why else ""
+            say(f"error {message.src.get_name()}: {error.message} {reason}")
             self.happened.put("error")
         return Gst.BusSyncReply.DROP
 
@@ -119,17 +128,20 @@ class Client:
         return True
 
     def seek(self, time):
+        self.leaving = True
         flags = Gst.SeekFlags.FLUSH | Gst.SeekFlags.ACCURATE
         if not self.pipeline.seek_simple(Gst.Format.TIME, flags, time):
             say(f"error no seek to {time}")
             return False
-        # What happened before it counts no more, errors neither.
+        # What happened before it counts no more.
         while self.next() != "seek":
             pass
         return True
 
     def restart(self):
+        self.leaving = True
         self.pipeline.set_state(Gst.State.READY)
+        self.leaving = False
         self.renew_decoder()
         while not self.happened.empty():
             self.happened.get()
@@ -162,6 +174,7 @@ def main(file, element, *steps):
     client = Client(file, element)
     client.start()
     well = all(client.step(step) for step in steps)
+    client.leaving = True
     client.pipeline.set_state(Gst.State.NULL)
     return 0 if well else 1
 

@@ -151,7 +151,6 @@ pub fn serve<C: Channel>(
             coherence,
             mapped: Vec::new(),
         },
-        complaints: 0,
     };
     loop {
         let length = channel.read(&mut message)?;
@@ -221,8 +220,6 @@ struct Stream {
     number: Option<u64>,
     session: Option<Session>,
     buffers: Buffers,
-    /// Errors so far: a broken stream must not fill the log.
-    complaints: u64,
 }
 
 impl Stream {
@@ -294,15 +291,14 @@ impl Stream {
     }
 
     fn complain(
-        &mut self,
+        &self,
         job: u64,
         timestamp: u64,
         error: &(dyn std::error::Error + 'static),
         figures: &Figures,
     ) {
-        figures.errors.fetch_add(1, Relaxed);
-        self.complaints += 1;
-        let errors = self.complaints;
+        let errors = figures.errors.fetch_add(1, Relaxed) + 1;
+        // A broken stream must not fill the log.
         if errors <= 8 || errors.is_power_of_two() {
             let session = self.name();
             tracing::warn!(session, job, timestamp, errors, "{}", Chain(error));
